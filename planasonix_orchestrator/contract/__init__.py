@@ -1,0 +1,1 @@
+"""What both packages share: tag and metadata names, id and name encodings. Imports nothing of ours."""

@@ -1,0 +1,39 @@
+"""Run ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
+
+from uuid import UUID
+
+RUN_PREFIX = "run_"
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+_LENGTH = 26  # 128 bits in groups of 5
+
+
+class RunIdError(ValueError):
+    """A text that is not a run id."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text!r} is not a run id: expected {RUN_PREFIX} and {_LENGTH} base32 characters")
+        self.text = text
+
+
+def encode_run_id(dagster_run_id: str) -> str:
+    """Return the API's id of a Dagster run, ``run_06a3...``; `RunIdError` if it is not a UUID."""
+    try:
+        number = UUID(dagster_run_id).int
+    except ValueError as error:
+        raise RunIdError(dagster_run_id) from error
+    digits = (_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(_LENGTH)))
+    return RUN_PREFIX + "".join(digits)
+
+
+def decode_run_id(run_id: str) -> str:
+    """Return the Dagster run id (a lower-case UUID) of an API run id; `RunIdError` for any other text."""
+    digits = run_id.removeprefix(RUN_PREFIX)
+    if digits == run_id or len(digits) != _LENGTH or not set(digits) <= _VALUES.keys():
+        raise RunIdError(run_id)
+    number = 0
+    for digit in digits:
+        number = number << 5 | _VALUES[digit]
+    if number >> 128:
+        raise RunIdError(run_id)
+    return str(UUID(int=number))

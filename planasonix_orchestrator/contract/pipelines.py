@@ -1,0 +1,27 @@
+"""What the code location publishes of each pipeline, as JSON, under the metadata keys PIPELINES and PROBLEMS."""
+
+from typing import Any, TypedDict
+
+
+class PublishedPipeline(TypedDict):
+    """A pipeline that loaded. `document` is the graph document in the API's shape (camelCase); times RFC 3339 UTC."""
+
+    id: str
+    name: str
+    jobName: str
+    version: str
+    updatedAt: str | None
+    order: list[str]  # node ids in topological order
+    document: dict[str, Any]
+
+
+class PublishedProblem(TypedDict):
+    """A problem of a document that did not load; see `planasonix_orchestrator.errors.Problem`."""
+
+    code: str
+    message: str
+    file: str | None
+    line: int | None
+    column: int | None
+    path: str
+    hint: str | None

@@ -1,0 +1,13 @@
+"""Tags on runs, jobs and ops that carry Planasonix facts through Dagster."""
+
+# On runs and jobs.
+PIPELINE_ID = "planasonix/pipeline_id"
+PIPELINE_VERSION = "planasonix/pipeline_version"  # content hash of the pipeline document
+TRIGGER = "planasonix/trigger"  # one of TRIGGER_KINDS; a run without it was started by hand in the Dagster UI
+SCHEDULE_ID = "planasonix/schedule_id"
+ENVIRONMENT_ID = "planasonix/environment_id"
+
+# On ops (node definitions and their aliases in a job).
+NODE_TYPE = "planasonix/node_type"  # "source.postgres"
+
+TRIGGER_KINDS = ("schedule", "manual", "api", "webhook", "sensor", "schedule_manual", "backfill", "retry")

@@ -1,0 +1,75 @@
+"""Connections by id: what is known of each, and its secrets, read from the environment only when it is opened."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from planasonix_orchestrator.errors import MissingSecretError, NodeError, UnknownConnectionError
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that stands in an environment variable."""
+
+    variable: str
+
+    def reveal(self, environment: Mapping[str, str], *, connection_id: str, field: str) -> str:
+        """Return the value; `MissingSecretError` if the variable is not set."""
+        try:
+            return environment[self.variable]
+        except KeyError as error:
+            raise MissingSecretError(connection_id, field, self.variable) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresConnection:
+    """A PostgreSQL database; `url` excludes the other fields."""
+
+    id: str
+    url: Secret | None = None
+    host: str | Secret | None = None
+    port: int | None = None
+    database: str | Secret | None = None
+    user: str | Secret | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuckDBConnection:
+    """A DuckDB database file."""
+
+    id: str
+    path: Path
+
+
+Connection = PostgresConnection | DuckDBConnection
+ConnectionT = TypeVar("ConnectionT", PostgresConnection, DuckDBConnection)
+
+
+class Connections:
+    """The connections of a deployment, by id, with the environment that holds their secrets."""
+
+    def __init__(self, connections: Mapping[str, Connection], *, environment: Mapping[str, str]) -> None:
+        self._connections = dict(connections)
+        self.environment = environment
+
+    def postgres(self, connection_id: str) -> PostgresConnection:
+        """Return the PostgreSQL connection of this id."""
+        return self._get(connection_id, PostgresConnection)
+
+    def duckdb(self, connection_id: str) -> DuckDBConnection:
+        """Return the DuckDB connection of this id."""
+        return self._get(connection_id, DuckDBConnection)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._connections)
+
+    def _get(self, connection_id: str, kind: type[ConnectionT]) -> ConnectionT:
+        try:
+            connection = self._connections[connection_id]
+        except KeyError as error:
+            raise UnknownConnectionError(connection_id, known=tuple(self._connections)) from error
+        if not isinstance(connection, kind):
+            raise NodeError(f"connection {connection_id!r} is a {type(connection).__name__}, not a {kind.__name__}")
+        return connection

@@ -1,0 +1,77 @@
+"""The orchestrator's errors: classes that carry data and compose their own message."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a document: where it stands, what it is, and what to do about it.
+
+    `path` is a JSON path such as ``$.nodes[2].config.table``; `line` and `column` count from 1.
+    `code` is a stable word for machines (``unknown_type``), `message` and `hint` are for people.
+    """
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str = "$"
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place + ': ' if place else ''}{self.path}: {self.message} [{self.code}]{hint}"
+
+    def as_json(self) -> dict[str, str | int | None]:
+        """Return the problem as a JSON object with all seven keys."""
+        return asdict(self)
+
+
+class PlanasonixError(Exception):
+    """Base of every error that the orchestrator raises for its callers."""
+
+
+class InvalidDocumentError(PlanasonixError):
+    """One or more documents have problems; all of them are in `problems`."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NodeError(PlanasonixError):
+    """A node can't do its work: `message` says why in the user's words, `hint` what to do next."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.hint = hint
+        super().__init__(f"{message} ({hint})" if hint else message)
+
+
+class UnknownConnectionError(NodeError):
+    """A connection id that connections.yaml does not have."""
+
+    def __init__(self, connection_id: str, *, known: Sequence[str]) -> None:
+        super().__init__(
+            f"connection {connection_id!r} does not exist",
+            hint=f"known: {', '.join(sorted(known)) or 'none'}",
+        )
+
+
+class MissingSecretError(NodeError):
+    """A secret whose environment variable is not set; the value itself is never part of an error."""
+
+    def __init__(self, connection_id: str, field: str, variable: str) -> None:
+        super().__init__(
+            f"connection {connection_id!r}: {field} is read from the environment variable {variable}, which is not set",
+            hint=f"set {variable} for the code server and the runs",
+        )
+
+
+class MissingExtraError(NodeError):
+    """An optional package that a connector needs is not installed."""
+
+    def __init__(self, what: str, *, extra: str) -> None:
+        super().__init__(f"{what} needs an optional package", hint=f"pip install 'planasonix[{extra}]'")

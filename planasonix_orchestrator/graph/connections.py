@@ -1,0 +1,41 @@
+"""connections.yaml: where data lives, by connection id; secrets only as names of environment variables."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from planasonix_orchestrator.graph.document import DocumentModel
+
+
+class EnvironmentSecret(DocumentModel):
+    """``{env: NAME}``: the value is read from the environment when the connection is opened."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class PostgresConnectionDocument(DocumentModel):
+    """A PostgreSQL database: either one `url` from the environment, or its parts."""
+
+    type: Literal["postgres"]
+    url: EnvironmentSecret | None = Field(default=None, description="The whole URL, from the environment.")
+    host: str | EnvironmentSecret | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    database: str | EnvironmentSecret | None = None
+    user: str | EnvironmentSecret | None = None
+    password: EnvironmentSecret | None = None
+
+
+class DuckDBConnectionDocument(DocumentModel):
+    """A DuckDB database file; a relative path starts at the pipelines folder."""
+
+    type: Literal["duckdb"]
+    path: str
+
+
+ConnectionDocument = Annotated[PostgresConnectionDocument | DuckDBConnectionDocument, Field(discriminator="type")]
+
+
+class ConnectionsDocument(DocumentModel):
+    """The file itself: ``connections: {conn_pg: {type: postgres, ...}}``."""
+
+    connections: dict[str, ConnectionDocument] = Field(default_factory=dict)

@@ -1,0 +1,109 @@
+"""The pipeline document as pydantic models: the graph shape that Planasonix exports, plus what runs need.
+
+Source of the shape: `shared/API.md`, section 3. Keys are camelCase; unknown keys are refused so that a
+misspelt one never passes silently.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Identifier = Annotated[str, Field(min_length=1, max_length=200)]
+PipelineId = Annotated[str, Field(pattern=r"^pl_[A-Za-z0-9_-]+$", max_length=200)]
+VariableValue = str | int | float | bool | None
+
+
+class DocumentModel(BaseModel):
+    """Base of every part of a document: camelCase keys, nothing unknown, frozen."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+
+
+class Position(DocumentModel):
+    """Where the canvas draws a node, in pixels; has no effect on a run."""
+
+    x: float = Field(strict=False)
+    y: float = Field(strict=False)
+
+
+class NodeDocument(DocumentModel):
+    """One node of the graph: a source, transform or destination with its config."""
+
+    id: Identifier = Field(description="The node's id, unique in its pipeline (`n_source`).")
+    type: Identifier = Field(description="The node type (`source.postgres`), or one of its short ids (`filter`).")
+    name: str | None = Field(default=None, description="What the canvas shows instead of the id.")
+    description: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict, description="The node type's own settings.")
+    position: Position | None = None
+    retries: int = Field(default=0, ge=0, le=100, description="How often a failed node is tried again.")
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, strict=False, description="Limit of one attempt, in seconds."
+    )
+
+
+class EdgeDocument(DocumentModel):
+    """Rows flow from the `source` node to the `target` node."""
+
+    id: str | None = None
+    source: Identifier = Field(validation_alias=AliasChoices("source", "from"))
+    target: Identifier = Field(validation_alias=AliasChoices("target", "to"))
+    source_port: str | None = Field(
+        default=None, validation_alias=AliasChoices("sourcePort", "sourceHandle", "source_port")
+    )
+    target_port: str | None = Field(
+        default=None, validation_alias=AliasChoices("targetPort", "targetHandle", "target_port")
+    )
+
+
+class VariableDocument(DocumentModel):
+    """A value that a run may set and `{{ name }}` inserts into config strings."""
+
+    type: Literal["string", "integer", "number", "boolean", "date", "timestamp"] = "string"
+    default: VariableValue = Field(default=None, description="Used when a run sets none; without it a run must.")
+    description: str | None = None
+    required: bool = Field(default=False, description="A run must set it, even though a default may stand here.")
+
+
+class ScheduleDocument(DocumentModel):
+    """A cron schedule that starts the pipeline."""
+
+    id: Annotated[str, Field(pattern=r"^sch_[A-Za-z0-9_-]+$")]
+    cron_expression: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
+    timezone: str = Field(default="UTC", description="An IANA time zone name.")
+    enabled: bool = True
+    overlap: Literal["skip", "queue", "allow"] = Field(
+        default="queue", description="What happens when the last run is still going on."
+    )
+    variables: dict[str, VariableValue] = Field(default_factory=dict)
+
+
+class TriggerDocument(DocumentModel):
+    """An event that starts the pipeline."""
+
+    id: Annotated[str, Field(pattern=r"^trg_[A-Za-z0-9_-]+$")]
+    name: str | None = None
+    trigger_type: Literal["file_watcher", "webhook", "s3", "gcs", "azure", "upstream"]
+    enabled: bool = True
+    config: dict[str, Any] = Field(default_factory=dict)
+    variables: dict[str, VariableValue] = Field(default_factory=dict)
+
+
+class PipelineDocument(DocumentModel):
+    """One pipeline: nodes joined by edges, its variables, and what starts it."""
+
+    id: PipelineId
+    name: Identifier
+    description: str | None = None
+    status: Literal["draft", "active", "archived"] = "active"
+    project_id: str | None = None
+    folder_id: str | None = None
+    created_at: datetime | None = Field(default=None, strict=False)
+    updated_at: datetime | None = Field(default=None, strict=False)
+    tags: dict[str, str] = Field(default_factory=dict, description="Shown on the Dagster job and its runs.")
+    variables: dict[str, VariableDocument] = Field(default_factory=dict)
+    nodes: tuple[NodeDocument, ...] = Field(min_length=1, strict=False)
+    edges: tuple[EdgeDocument, ...] = Field(default=(), strict=False)
+    schedules: tuple[ScheduleDocument, ...] = Field(default=(), strict=False)
+    triggers: tuple[TriggerDocument, ...] = Field(default=(), strict=False)
