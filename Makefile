@@ -67,6 +67,7 @@ clean: ## Remove what the other targets have made: environment, state, caches, d
 
 .PHONY: install
 install: $(LOCKED) $(INSTALLED) ## Bring .venv up to date with the lock (the other targets do it by themselves)
+	@:
 
 examples/data: | install
 	@$(BIN)/python -m examples.prepare_data
@@ -84,9 +85,9 @@ $(LOCKED): requirements.lock
 	fi; \
 	echo "Installing the locked packages into $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --requirement requirements.lock; \
 	rm -f $(VENV)/.locked-*; touch $@
 
 $(INSTALLED): pyproject.toml $(LOCKED)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*; touch $@
