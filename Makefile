@@ -70,7 +70,7 @@ install: $(LOCKED) $(INSTALLED) ## Bring .venv up to date with the lock (the oth
 	@:
 
 examples/data: | install
-	@$(BIN)/python -m examples.prepare_data
+	@$(BIN)/python -m examples.demo.data
 
 # pip compiles what it installs: imports stay quick even where Python may not write bytecode.
 $(LOCKED): requirements.lock

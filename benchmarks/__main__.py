@@ -1,0 +1,40 @@
+"""The command behind `make bench`: measure all cases, or those named."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks.cases import CASES
+from benchmarks.frame import UnknownCaseError, measure
+from benchmarks.report import print_table, write_latest
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@click.command()
+@click.argument("names", metavar="[CASE]...", nargs=-1)
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds that count, instead of each case's own number.")
+@click.option("--list", "only_list", is_flag=True, help="List the cases and measure nothing.")
+def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None:
+    """Measure the cases in turn, print a table, and write benchmarks/results/latest.json."""
+    console = Console()
+    try:
+        cases = [CASES.get(name) for name in names] or list(CASES)
+    except UnknownCaseError as error:
+        raise click.UsageError(str(error)) from error
+    if only_list:
+        for case in cases:
+            console.print(f"{case.name}: {case.title}", highlight=False)
+        return
+    outcomes = []
+    for case in cases:
+        console.print(f"{case.name}: {case.title}", style="dim", highlight=False)
+        outcomes.append(measure(case, folder=FOLDER / "data" / case.name, rounds=rounds))
+    print_table(outcomes, console=console)
+    write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
+
+
+if __name__ == "__main__":
+    main()

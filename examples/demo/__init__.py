@@ -1,0 +1,1 @@
+"""The parts of the demo: data, stack, client, expected results, display."""
