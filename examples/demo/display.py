@@ -19,21 +19,20 @@ def show_progress(looks: Iterable[tuple[Json, list[Json]]], *, console: Console)
 
     On a terminal one table changes in place; in a pipe there is a line for each change of a node's status.
     """
+    last: tuple[Json, list[Json]] = {}, []
     if console.is_terminal:
         with Live(console=console, refresh_per_second=10, transient=True) as live:
-            for run, nodes in looks:
+            for last in looks:
+                run, nodes = last
                 live.update(nodes_table(nodes, title=f"{run['id']}  {run['status']}"))
-        return run, nodes
+        return last
     seen: dict[str, str] = {}
-    for run, nodes in looks:
-        for node in nodes:
-            if seen.get(node["nodeId"]) != node["status"]:
+    for last in looks:
+        for node in last[1]:
+            if node["startedAt"] and seen.get(node["nodeId"]) != node["status"]:
                 seen[node["nodeId"]] = node["status"]
-                if node["startedAt"]:
-                    console.print(
-                        f"  {node['nodeId']:<16} {node['status']:<10} {_rows(node)}".rstrip(), highlight=False
-                    )
-    return run, nodes
+                console.print(f"  {node['nodeId']:<16} {node['status']:<10} {_rows(node)}".rstrip(), highlight=False)
+    return last
 
 
 def nodes_table(nodes: Sequence[Json], *, title: str) -> Table:
