@@ -1,0 +1,1 @@
+"""Node types that make one relation out of others, one file each."""
