@@ -52,7 +52,7 @@ docs: install ## Write the generated pages: docs/nodes.md and the JSON Schemas
 
 .PHONY: screenshots
 screenshots: install ## Take the pictures in docs/images of the Dagster UI (installs Debian's chromium if missing)
-	@$(BIN)/python -m docs.screenshots
+	@$(BIN)/python -m examples.screenshots
 
 .PHONY: lock
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
