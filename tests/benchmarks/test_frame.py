@@ -1,0 +1,95 @@
+"""The benchmark frame: sides in turn, medians, ratios, goals."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cases import CASES
+from benchmarks.frame import Case, Cases, Goal, Sides, UnknownCaseError, evaluate, measure
+from benchmarks.report import write_latest
+
+
+@contextmanager
+def nothing(_folder: Path) -> Iterator[Sides]:
+    """Sides that do no work."""
+    yield Sides(ours=lambda: 1.0)
+
+
+def case(goal: Goal, *, better: str = "lower", name: str = "case") -> Case:
+    """A case with this goal."""
+    return Case(name=name, title="A case", goal=goal, build=nothing, better="lower" if better == "lower" else "higher")
+
+
+def test_sides_take_turns_and_the_first_round_does_not_count(tmp_path: Path) -> None:
+    """Each round measures every side once; the warm-up round is not among the samples."""
+    taken: list[str] = []
+
+    def side(name: str) -> float:
+        taken.append(name)
+        return float(len(taken))
+
+    @contextmanager
+    def build(_folder: Path) -> Iterator[Sides]:
+        yield Sides(ours=lambda: side("ours"), limit=lambda: side("limit"))
+
+    outcome = measure(Case(name="turns", title="Turns", goal=Goal(), build=build, rounds=2), folder=tmp_path)
+    assert taken == ["ours", "limit"] * 3
+    assert outcome.samples == {"ours": [3.0, 5.0], "limit": [4.0, 6.0]}
+    assert outcome.stock is None
+    assert outcome.ratio_stock is None
+
+
+def test_figures_are_medians_and_ratios_compare_them() -> None:
+    """`ratio_stock` is stock / ours and `ratio_limit` ours / limit, of medians."""
+    samples = {"ours": [2.0, 1.0, 90.0], "stock": [20.0, 20.0, 20.0], "limit": [1.0, 1.0, 1.0]}
+    outcome = evaluate(case(Goal(times_better_than_stock=10, times_the_limit=2)), samples=samples)  # type: ignore[arg-type]
+    assert (outcome.ours, outcome.ratio_stock, outcome.ratio_limit, outcome.met) == (2.0, 10.0, 2.0, True)
+
+
+def test_a_unit_that_counts_upwards_turns_the_ratios_round() -> None:
+    """Where more is better, ten times as many as stock is a `ratio_stock` of 10."""
+    samples = {"ours": [1000.0], "stock": [100.0], "limit": [2000.0]}
+    outcome = evaluate(case(Goal(figure=900), better="higher"), samples=samples)  # type: ignore[arg-type]
+    assert (outcome.ratio_stock, outcome.ratio_limit, outcome.met) == (10.0, 2.0, True)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [Goal(figure=1.9), Goal(times_better_than_stock=2.1), Goal(times_the_limit=1.9), Goal(figure=3, times_the_limit=1)],
+)
+def test_one_condition_that_does_not_hold_misses_the_goal(goal: Goal) -> None:
+    """A goal is met only if all of its conditions hold."""
+    assert not evaluate(case(goal), samples={"ours": [2.0], "stock": [4.0], "limit": [1.0]}).met
+
+
+def test_a_goal_that_needs_a_side_that_was_not_measured_is_missed() -> None:
+    """No ratio, no success."""
+    assert not evaluate(case(Goal(times_the_limit=2)), samples={"ours": [1.0]}).met
+
+
+def test_unknown_cases_are_told_the_nearest_name() -> None:
+    """A misspelt case is an error with the name that was meant."""
+    with pytest.raises(UnknownCaseError, match="did you mean fused_pipeline"):
+        CASES.get("fused_pipelin")
+
+
+def test_two_cases_may_not_share_a_name() -> None:
+    """Names are unique."""
+    with pytest.raises(ValueError, match="two benchmark cases"):
+        Cases((case(Goal()), case(Goal())))
+
+
+def test_latest_json_has_the_documented_keys(tmp_path: Path) -> None:
+    """The report lists the cases with their keys, and says what machine it was."""
+    path = tmp_path / "results" / "latest.json"
+    outcome = evaluate(case(Goal()), samples={"ours": [1.0]})
+    write_latest([outcome], path=path, taken_at=datetime(2026, 1, 2, tzinfo=UTC))
+    report = json.loads(path.read_text(encoding="utf-8"))
+    keys = {"name", "unit", "ours", "stock", "limit", "ratio_stock", "ratio_limit", "goal", "met"}
+    assert keys <= report["cases"][0].keys()
+    assert {"cores", "memory_gb", "python", "duckdb", "dagster"} <= report["machine"].keys()
+    assert report["taken_at"] == "2026-01-02T00:00:00+00:00"
