@@ -4,13 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from planasonix_orchestrator.graph.document import DocumentModel
-
-
-class EnvironmentSecret(DocumentModel):
-    """``{env: NAME}``: the value is read from the environment when the connection is opened."""
-
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+from planasonix_orchestrator.graph.model import DocumentModel, EnvironmentSecret
 
 
 class PostgresConnectionDocument(DocumentModel):

@@ -7,18 +7,10 @@ misspelt one never passes silently.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AliasChoices, Field
 
-Identifier = Annotated[str, Field(min_length=1, max_length=200)]
-PipelineId = Annotated[str, Field(pattern=r"^pl_[A-Za-z0-9_-]+$", max_length=200)]
-VariableValue = str | int | float | bool | None
-
-
-class DocumentModel(BaseModel):
-    """Base of every part of a document: camelCase keys, nothing unknown, frozen."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+from planasonix_orchestrator.graph.model import DocumentModel, Identifier, PipelineId, VariableName, VariableValue
+from planasonix_orchestrator.graph.triggers import TriggerDocument
 
 
 class Position(DocumentModel):
@@ -79,17 +71,6 @@ class ScheduleDocument(DocumentModel):
     variables: dict[str, VariableValue] = Field(default_factory=dict)
 
 
-class TriggerDocument(DocumentModel):
-    """An event that starts the pipeline."""
-
-    id: Annotated[str, Field(pattern=r"^trg_[A-Za-z0-9_-]+$")]
-    name: str | None = None
-    trigger_type: Literal["file_watcher", "webhook", "s3", "gcs", "azure", "upstream"]
-    enabled: bool = True
-    config: dict[str, Any] = Field(default_factory=dict)
-    variables: dict[str, VariableValue] = Field(default_factory=dict)
-
-
 class PipelineDocument(DocumentModel):
     """One pipeline: nodes joined by edges, its variables, and what starts it."""
 
@@ -102,7 +83,7 @@ class PipelineDocument(DocumentModel):
     created_at: datetime | None = Field(default=None, strict=False)
     updated_at: datetime | None = Field(default=None, strict=False)
     tags: dict[str, str] = Field(default_factory=dict, description="Shown on the Dagster job and its runs.")
-    variables: dict[str, VariableDocument] = Field(default_factory=dict)
+    variables: dict[VariableName, VariableDocument] = Field(default_factory=dict)
     nodes: tuple[NodeDocument, ...] = Field(min_length=1, strict=False)
     edges: tuple[EdgeDocument, ...] = Field(default=(), strict=False)
     schedules: tuple[ScheduleDocument, ...] = Field(default=(), strict=False)
