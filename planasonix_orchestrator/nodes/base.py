@@ -5,18 +5,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
 
+_TEMPLATES_WAIT = object()
+
 
 class NodeConfig(BaseModel):
-    """Base of every node's config: camelCase keys, unknown keys refused, every field described."""
+    """Base of every node's config and of the models in it: camelCase keys, unknown keys refused, fields described."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -25,6 +34,28 @@ class NodeConfig(BaseModel):
         frozen=True,
         use_attribute_docstrings=True,
     )
+
+    @classmethod
+    def with_templates(cls, values: Mapping[str, Any]) -> Self:
+        """Return the config of values in which `{{ variables }}` still stand, for the checks before a run.
+
+        A value that its field refuses only because a template stands in for it (`mode: "{{ mode }}"`) is kept as text.
+        """
+        return cls.model_validate(values, context=_TEMPLATES_WAIT)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _wait_for_variables(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            if info.context is _TEMPLATES_WAIT and all(_is_template(each["input"]) for each in error.errors()):
+                return value
+            raise
+
+
+def _is_template(value: object) -> bool:
+    return isinstance(value, str) and "{{" in value
 
 
 ConfigT = TypeVar("ConfigT", bound=NodeConfig)
@@ -114,6 +145,9 @@ class NodeType(ABC, Generic[ConfigT]):
     config_model: ClassVar[type[NodeConfig]]
     inputs: ClassVar[tuple[InputPort, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ()
+    materialised: ClassVar[bool] = False  # computing its rows twice is dear, or may differ: keep them
+    dear: ClassVar[bool] = False  # cheaper to compute twice than to keep, but not for several readers: a join, a sort
+    keeps_rows: ClassVar[bool] = False  # exactly as many rows go out as came in on its only input
     example: ClassVar[Mapping[str, Any]]  # a config for docs/nodes.md; a test runs it
 
     def user_sql(self, config: ConfigT) -> Sequence[UserSql]:  # noqa: ARG002  (most nodes have none)
@@ -129,7 +163,6 @@ class Source(NodeType[ConfigT]):
     """A node that brings rows in."""
 
     outputs = ("output",)
-    materialised: ClassVar[bool] = False  # reading twice is dear or may differ: keep the rows
 
     @abstractmethod
     def read(self, config: ConfigT, context: NodeContext) -> Relation:
@@ -141,8 +174,6 @@ class Transform(NodeType[ConfigT]):
 
     inputs = (InputPort("input"),)
     outputs = ("output",)
-    materialised: ClassVar[bool] = False  # computing it twice is dear, or may differ: keep the rows
-    keeps_rows: ClassVar[bool] = False  # exactly as many rows go out as came in on its only input
 
     @abstractmethod
     def apply(self, config: ConfigT, inputs: Inputs, context: NodeContext) -> Relation:
