@@ -1,0 +1,47 @@
+"""Fixtures that several rooms need: a real Postgres."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
+from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
+
+
+@contextmanager
+def superuser(url: str) -> Iterator[psycopg2.extensions.cursor]:
+    """A cursor outside any transaction, as databases are made and dropped."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real, embedded Postgres: one for each pytest process, gone when that process is, however it ends."""
+    folder = tmp_path_factory.mktemp("server")
+    server = EmbeddedPostgres(folder / POSTGRES_FOLDER)
+    with guarded(folder):
+        server.start(log=folder / "postgres.log")
+        try:
+            yield server.url()
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
