@@ -29,15 +29,15 @@ nodes:
         - {name: customer_id}
         - {name: revenue, expression: "amount * quantity"}
         - {name: discount, expression: "CASE WHEN quantity > 5 THEN amount * 0.1 ELSE 0 END"}
-  - {id: located, type: transform.join, config: {type: inner, keys: [{left: customer_id, right: customer_id}]}}
+  - {id: located, type: transform.join, config: {keys: [{left: customer_id}]}}
   - id: by_region
     type: transform.summarize
     config:
       groupBy: [region]
-      aggregates:
-        - {function: count, name: orders}
-        - {function: sum, column: revenue, name: revenue}
-        - {function: sum, column: discount, name: discount}
+      aggregations:
+        - {function: count, as: orders}
+        - {function: sum, column: revenue, as: revenue}
+        - {function: sum, column: discount, as: discount}
   - {id: written, type: destination.parquet, config: {path: ours.parquet}}
 edges:
   - {source: orders, target: large}
