@@ -1,10 +1,18 @@
 """Reads JSON with its own semantics (``json.loads``), and finds out where each value stands."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 
-from planasonix_orchestrator.graph.source import DocumentPath, Fault, ParsedSource, SourceMap, duplicate_key
+from planasonix_orchestrator.graph.source import (
+    MAX_DEPTH,
+    DocumentPath,
+    Fault,
+    ParsedSource,
+    SourceMap,
+    duplicate_key,
+)
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s,:\[\]{}"]+')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -13,25 +21,27 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def parse_json(text: str) -> ParsedSource:
     """Return the values of a JSON text; never raises for a bad one."""
     try:
-        data = json.loads(text, parse_constant=_refuse_constant)
+        data = json.loads(text)
     except json.JSONDecodeError as error:
         return _broken(text, Fault(code="invalid_json", message=f"not JSON: {error.msg}", offset=error.pos))
     except RecursionError:
-        return _broken(text, Fault(code="too_deep", message="nested too deeply to be read", offset=0))
-    except ValueError as error:
-        return _broken(text, Fault(code="invalid_json", message=f"not JSON: {error}", offset=0))
+        return _broken(text, _too_deep(0))
+    except ValueError:  # what int() says of more digits than it takes
+        return _broken(text, Fault(code="invalid_number", message="a number with too many digits", offset=0))
     scan = _Scan()
     for token in _TOKEN.finditer(text):
         scan.take(token.group(), offset=token.start())
-    return ParsedSource(data=data, source=SourceMap(text, offsets=scan.offsets), faults=tuple(scan.faults))
+    if scan.unreadable:
+        return _broken(text, *scan.unreadable)
+    return ParsedSource(data=data, source=SourceMap(text, offsets=scan.offsets), faults=tuple(scan.duplicates))
 
 
-def _broken(text: str, fault: Fault) -> ParsedSource:
-    return ParsedSource(data=None, source=SourceMap(text), faults=(fault,), readable=False)
+def _broken(text: str, *faults: Fault) -> ParsedSource:
+    return ParsedSource(data=None, source=SourceMap(text), faults=faults, readable=False)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+def _too_deep(offset: int) -> Fault:
+    return Fault(code="too_deep", message=f"nested more than {MAX_DEPTH} levels deep", offset=offset)
 
 
 @dataclass(slots=True)
@@ -46,7 +56,8 @@ class _Scan:
 
     def __init__(self) -> None:
         self.offsets: dict[DocumentPath, int] = {}
-        self.faults: list[Fault] = []
+        self.duplicates: list[Fault] = []
+        self.unreadable: list[Fault] = []  # what Python takes and JSON, or UTF-8, does not
         self._open: list[_Container] = []
 
     def take(self, lexeme: str, *, offset: int) -> None:
@@ -69,13 +80,22 @@ class _Scan:
         elif lexeme == "{":
             self._open.append(_Container(path, keys=set(), next=None))
         else:
+            if lexeme.lstrip("-")[0] in "0123456789IN":
+                self._check_number(lexeme, offset=offset)
             self._value_done()
+        if lexeme in "[{" and len(self._open) == MAX_DEPTH + 1:
+            self.unreadable.append(_too_deep(offset))
+
+    def _check_number(self, lexeme: str, *, offset: int) -> None:
+        if not math.isfinite(float(lexeme)):
+            message = f"{lexeme} is not a number that JSON has"
+            self.unreadable.append(Fault(code="invalid_number", message=message, offset=offset))
 
     def _key(self, container: _Container, key: str, *, offset: int) -> None:
         path = (*container.path, key)
         keys = container.keys if container.keys is not None else set()
         if key in keys:
-            self.faults.append(duplicate_key(key, path=path, offset=offset))
+            self.duplicates.append(duplicate_key(key, path=path, offset=offset))
         keys.add(key)
         container.next = key
         self.offsets.setdefault(path, offset)
@@ -90,5 +110,5 @@ class _Scan:
         if _SURROGATE.search(text):
             message = "half of a surrogate pair is not a character"
             hint = "write both halves (\\ud83d\\ude00), or the character itself"
-            self.faults.append(Fault(code="invalid_text", message=message, hint=hint, offset=offset))
+            self.unreadable.append(Fault(code="invalid_text", message=message, hint=hint, offset=offset))
         return text

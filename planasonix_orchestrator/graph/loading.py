@@ -2,11 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -47,13 +47,14 @@ class LoadedFolder:
     """All pipelines of a folder that have no problem so far, and the problems of the others.
 
     `faulty` holds what could be read of those others, for checks that can go on: it never runs, and any part that
-    `problems` speaks of may be missing from it or wrong.
+    `problems` speaks of may be missing from it or wrong. `base` is where relative paths of connections start.
     """
 
     pipelines: tuple[LoadedPipeline, ...]
     connections: ConnectionsDocument
     problems: tuple[Problem, ...]
     faulty: tuple[LoadedPipeline, ...] = ()
+    base: Path = Path()
 
 
 def load_folder(folder: Path) -> LoadedFolder:
@@ -85,6 +86,7 @@ def load_files(files: Sequence[Path], *, connections: Path | None) -> LoadedFold
         connections=document,
         problems=(*problems, *(problem for result in results for problem in result.problems), *clashes),
         faulty=tuple(pipeline for pipeline in loaded if str(pipeline.file) in bad_files and not _is_short(pipeline)),
+        base=connections.parent if connections else Path(),
     )
 
 
@@ -130,20 +132,22 @@ def _load_connections(file: Path) -> tuple[ConnectionsDocument, tuple[Problem, .
     return document or ConnectionsDocument(), problems
 
 
-def _validate(
-    model: type[ModelT], data: Any, *, repair: Callable[[dict[str, Any], Iterable[Fault]], dict[str, Any]]
-) -> tuple[ModelT | None, tuple[Fault, ...]]:
+class _Repair(Protocol):
+    def __call__(self, data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]: ...
+
+
+def _validate(model: type[ModelT], data: Any, *, repair: _Repair) -> tuple[ModelT | None, tuple[Fault, ...]]:
     """Return the document, or what can be had of it, and what is wrong with the data."""
     try:
         return model.model_validate(data), ()
     except ValidationError as error:
         faults = model_faults(error, model=model, data=data)
-    if not isinstance(data, dict):
-        return None, faults
-    try:
-        return model.model_validate(repair(data, faults)), faults
-    except ValidationError:
-        return None, faults  # too little is left; the faults say why
+    for repaired in repair(data, faults=faults) if isinstance(data, dict) else ():
+        try:
+            return model.model_validate(repaired), faults
+        except ValidationError:
+            continue  # too little is left; the faults say why
+    return None, faults
 
 
 def _read(file: Path) -> tuple[ParsedSource, datetime]:

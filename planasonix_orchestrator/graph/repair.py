@@ -1,44 +1,43 @@
 """What can be read of a document that has faults, so that the other checks can report the rest at once."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from planasonix_orchestrator.graph.source import DocumentPath, Fault
 
 STAND_IN = "pl_stand-in"  # for an id, a name or a type that has to be there
-_SECTIONS = ("schedules", "triggers")  # left out as a whole; nothing else in a document refers to them
+# Left out as a whole if need be; nothing else in a document refers to them.
+_SECTIONS: tuple[tuple[str, ...], ...] = ((), ("triggers",), ("schedules",), ("triggers", "schedules"))
 
 
-def repair_pipeline(data: dict[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
-    """Return the document without the members that have faults; it may still be short of something.
+def repair_pipeline(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]:
+    """Yield the document without the members that have faults, then also without what starts it.
 
-    Items of lists stay where they are, so that paths into the repaired document are paths into the file.
+    Each may still be short of something. Items of lists stay where they are, so that paths into a repaired document
+    are paths into the file.
     """
     repaired = copy.deepcopy(data)
     for fault in faults:
-        if fault.path[:1] and fault.path[0] in _SECTIONS:
-            repaired.pop(str(fault.path[0]), None)
-        elif fault.code != "missing_field":
+        if fault.code != "missing_field":
             _remove(repaired, fault.path)
     nodes = repaired.get("nodes")
     if isinstance(nodes, list):
-        repaired["nodes"] = [
-            _stand_in_node(node, index) if isinstance(node, dict) else node for index, node in enumerate(nodes)
-        ]
-    return {"id": STAND_IN, "name": STAND_IN} | repaired
+        repaired["nodes"] = [_stand_in_node(node, index=index) for index, node in enumerate(nodes)]
+    for sections in _SECTIONS:
+        yield {"id": STAND_IN, "name": STAND_IN} | {key: repaired[key] for key in repaired if key not in sections}
 
 
-def _stand_in_node(node: dict[str, Any], index: int) -> dict[str, Any]:
-    return {"id": f"node {index}", "type": STAND_IN} | node
-
-
-def repair_connections(data: dict[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
-    """Return the connections that have no faults."""
+def repair_connections(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]:
+    """Yield the connections that have no faults."""
     repaired = copy.deepcopy(data)
     for fault in faults:
         _remove(repaired, fault.path[:2])
-    return repaired
+    yield repaired
+
+
+def _stand_in_node(node: Any, *, index: int) -> Any:
+    return {"id": f"node {index}", "type": STAND_IN} | node if isinstance(node, dict) else node
 
 
 def _remove(data: Any, path: DocumentPath) -> None:

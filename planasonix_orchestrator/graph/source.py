@@ -8,6 +8,7 @@ from typing import Any
 
 from planasonix_orchestrator.errors import Problem
 
+MAX_DEPTH = 100  # of lists and mappings in each other; no pipeline comes near
 DocumentPath = tuple[str | int, ...]
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
 

@@ -14,9 +14,15 @@ from typing import Any
 
 import yaml
 
-from planasonix_orchestrator.graph.source import DocumentPath, Fault, ParsedSource, SourceMap, duplicate_key
+from planasonix_orchestrator.graph.source import (
+    MAX_DEPTH,
+    DocumentPath,
+    Fault,
+    ParsedSource,
+    SourceMap,
+    duplicate_key,
+)
 
-_MAX_DEPTH = 100
 _MAX_VALUES = 1_000_000  # with aliases written out, so that a small file can't grow into a huge document
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -154,8 +160,8 @@ class _Composer:
     def _start(self, event: Any, path: DocumentPath, *, offset: int) -> None:
         if event.tag not in _COLLECTION_TAGS:
             raise _unknown_tag(event.tag, offset=offset)
-        if len(self._open) >= _MAX_DEPTH:
-            raise _RefusedError("too_deep", f"nested more than {_MAX_DEPTH} levels deep", offset=offset)
+        if len(self._open) >= MAX_DEPTH:
+            raise _RefusedError("too_deep", f"nested more than {MAX_DEPTH} levels deep", offset=offset)
         values: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self._attach(values)
         self._open.append(_Container(values, path, event.anchor, self._size))
