@@ -1,6 +1,6 @@
 """What the code location publishes of each pipeline, as JSON, under the metadata keys PIPELINES and PROBLEMS."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class PublishedPipeline(TypedDict):
@@ -16,7 +16,10 @@ class PublishedPipeline(TypedDict):
 
 
 class PublishedProblem(TypedDict):
-    """A problem of a document that did not load; see `planasonix_orchestrator.errors.Problem`."""
+    """A problem of a document that did not load; see `planasonix_orchestrator.errors.Problem`.
+
+    `pipelineId` is the id that the document gives itself, where that much of it can be read.
+    """
 
     code: str
     message: str
@@ -25,3 +28,4 @@ class PublishedProblem(TypedDict):
     column: int | None
     path: str
     hint: str | None
+    pipelineId: NotRequired[str | None]

@@ -1,0 +1,37 @@
+"""The application: one factory that puts the rooms together."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api_adapter.dependencies import Services
+from api_adapter.exception_handlers import add_exception_handlers
+from api_adapter.health.endpoints import router as health
+from api_adapter.pipelines.endpoints import router as pipelines
+from api_adapter.runs.endpoints import router as runs
+
+
+def create_app(open_services: Callable[[], AbstractContextManager[Services]]) -> FastAPI:
+    """Return the application; it opens its services when it starts and closes them when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with open_services() as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Planasonix Runs API",
+        version=version("planasonix"),
+        summary="Start, watch and cancel pipeline runs that Dagster executes.",
+        lifespan=lifespan,
+        servers=[{"url": "/"}, {"url": "/v1", "description": "Versioned base path; the same routes."}],
+    )
+    add_exception_handlers(app)
+    app.include_router(health)
+    for resource in (runs, pipelines):
+        app.include_router(resource, prefix="/api")
+        app.include_router(resource, prefix="/v1/api", include_in_schema=False)
+    return app

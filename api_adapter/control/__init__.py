@@ -1,0 +1,72 @@
+"""Acts on Dagster: knows its code location, starts and cancels runs; `Control` is the room's one door."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from api_adapter.control.cancel import CancelDriver
+from api_adapter.control.catalog import Catalog, read_catalog
+from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
+from api_adapter.control.start import start_run
+from api_adapter.control.variables import check_variables
+from api_adapter.settings import ApiSettings
+from planasonix_orchestrator.contract import tags as tag_names
+
+__all__ = ["Catalog", "Control", "open_control"]
+
+
+class Control:
+    """What can be done with pipelines and runs. `UnavailableError` while a part of Dagster is away."""
+
+    def __init__(self, connection: DagsterConnection, canceler: CancelDriver) -> None:
+        self._connection = connection
+        self._canceler = canceler
+        self._catalog: tuple[str, Catalog] | None = None
+        self._lock = Lock()
+
+    def catalog(self) -> Catalog:
+        """Return the pipelines as the code server has them loaded now."""
+        return self._catalog_of(self._connection.loaded())
+
+    def start(
+        self, pipeline_id: str, *, variables: Mapping[str, Any], trigger: str, environment_id: str | None = None
+    ) -> str:
+        """Queue a run of a pipeline and return its Dagster run id; nothing is created unless all of it is right."""
+        loaded = self._connection.loaded()
+        pipeline = self._catalog_of(loaded).get(pipeline_id)
+        checked = check_variables(pipeline["document"].get("variables") or {}, given=variables)
+        tags = {tag_names.TRIGGER: trigger}
+        if environment_id is not None:
+            tags[tag_names.ENVIRONMENT_ID] = environment_id
+        with dagster_errors():
+            instance = self._connection.instance()
+            return start_run(instance, loaded=loaded, pipeline=pipeline, variables=checked, tags=tags)
+
+    def cancel(self, dagster_run_id: str) -> None:
+        """See to it that a run ends; it may take until its worker reaches a safe point."""
+        self._canceler.request(dagster_run_id)
+
+    def check(self) -> None:
+        """Return if the code location is there and loaded; `UnavailableError` if not."""
+        self._connection.loaded()
+
+    def _catalog_of(self, loaded: Loaded) -> Catalog:
+        with self._lock:
+            if self._catalog is None or self._catalog[0] != loaded.version:
+                published = loaded.repository.repository_snap.metadata or {}
+                self._catalog = (loaded.version, read_catalog(published))
+            return self._catalog[1]
+
+
+@contextmanager
+def open_control(settings: ApiSettings) -> Iterator[Control]:
+    """Give the control of the Dagster that the settings name; it connects when first used."""
+    connection = DagsterConnection(settings)
+    canceler = CancelDriver(connection)
+    canceler.start()
+    try:
+        yield Control(connection, canceler)
+    finally:
+        canceler.close()
+        connection.close()

@@ -1,0 +1,57 @@
+"""The pipelines that the code location has published."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dagster import JsonMetadataValue, MetadataValue, TextMetadataValue
+
+from api_adapter.errors import PipelineBrokenError, PipelineNotFoundError
+from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All pipelines that loaded, by id, and the problems of the documents that did not."""
+
+    pipelines: Mapping[str, PublishedPipeline]
+    problems: Sequence[PublishedProblem]
+
+    def get(self, pipeline_id: str) -> PublishedPipeline:
+        """Return a pipeline; `PipelineBrokenError` if its document has problems, else `PipelineNotFoundError`."""
+        if pipeline_id in self.pipelines:
+            return self.pipelines[pipeline_id]
+        problems = self._problems_by_pipeline.get(pipeline_id)
+        if problems:
+            raise PipelineBrokenError(pipeline_id, problems=problems)
+        raise PipelineNotFoundError(pipeline_id)
+
+    @cached_property
+    def _problems_by_pipeline(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        by_pipeline: dict[str, list[Mapping[str, Any]]] = {}
+        for problem in self.problems:
+            pipeline_id = problem.get("pipelineId")
+            if pipeline_id:
+                by_pipeline.setdefault(str(pipeline_id), []).append(dict(problem))
+        return by_pipeline
+
+
+def read_catalog(published: Mapping[str, MetadataValue[Any]]) -> Catalog:
+    """Return the catalog in a repository's metadata."""
+    pipelines: list[PublishedPipeline] = _json(published.get(metadata.PIPELINES))
+    return Catalog(
+        pipelines={pipeline["id"]: pipeline for pipeline in pipelines},
+        problems=_json(published.get(metadata.PROBLEMS)),
+    )
+
+
+def _json(value: MetadataValue[Any] | None) -> Any:
+    match value:
+        case JsonMetadataValue():
+            return value.value or []
+        case TextMetadataValue():
+            return json.loads(value.value or "[]")
+    return []

@@ -1,0 +1,119 @@
+"""The code location: what the code server has loaded, always its newest, over gRPC."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import RLock
+
+from dagster import DagsterInstance
+from sqlalchemy.exc import OperationalError
+
+from api_adapter.control.dagster_api import (
+    DagsterUserCodeUnreachableError,
+    GrpcServerCodeLocation,
+    GrpcServerTarget,
+    RemoteRepository,
+    WorkspaceProcessContext,
+    WorkspaceRequestContext,
+)
+from api_adapter.errors import UnavailableError
+from api_adapter.settings import ApiSettings
+from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
+
+_SERVER_ID_TIMEOUT_SECONDS = 2
+_POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the code server has loaded at this moment; `version` changes with every load."""
+
+    workspace: WorkspaceRequestContext
+    location: GrpcServerCodeLocation
+    repository: RemoteRepository
+    version: str
+
+
+class DagsterConnection:
+    """This process's Dagster instance and its view of the code server, opened on first use.
+
+    Neither Postgres nor the code server needs to be there when the service starts; each use tries again.
+    """
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._settings = settings
+        self._lock = RLock()
+        self._opened = ExitStack()
+        self._instance: DagsterInstance | None = None
+        self._process: WorkspaceProcessContext | None = None
+
+    def instance(self) -> DagsterInstance:
+        """Return the instance that dagster.yaml describes; `UnavailableError` if its Postgres is away."""
+        with self._lock:
+            if self._instance is None:
+                with dagster_errors():
+                    instance = self._opened.enter_context(DagsterInstance.from_config(self._settings.dagster_home))
+                    instance.optimize_for_webserver(**_POOL)
+                self._instance = instance
+            return self._instance
+
+    def loaded(self) -> Loaded:
+        """Return what the code server has loaded; `UnavailableError` if it is away or its code does not load."""
+        with self._lock:
+            process = self._workspace()
+            location = _location(process)
+            server_id = _server_id(location)
+            if location is None or server_id != location.server_id:
+                process.refresh_code_location(CODE_LOCATION_NAME)
+                location = _location(process)
+        if location is None or not location.has_repository(REPOSITORY_NAME):
+            raise UnavailableError("The code location")
+        return Loaded(
+            workspace=process.create_request_context(),
+            location=location,
+            repository=location.get_repository(REPOSITORY_NAME),
+            version=location.server_id,
+        )
+
+    def close(self) -> None:
+        """Close the instance and stop watching the code server."""
+        with self._lock:
+            self._opened.close()
+            self._instance = self._process = None
+
+    def _workspace(self) -> WorkspaceProcessContext:
+        if self._process is None:
+            target = GrpcServerTarget(
+                host=self._settings.code_server_host,
+                port=self._settings.code_server_port,
+                socket=None,
+                location_name=CODE_LOCATION_NAME,
+            )
+            process = WorkspaceProcessContext(self.instance(), target)
+            self._process = self._opened.enter_context(process)
+        return self._process
+
+
+def _location(process: WorkspaceProcessContext) -> GrpcServerCodeLocation | None:
+    entry = process.get_current_workspace().code_location_entries[CODE_LOCATION_NAME]
+    location = entry.code_location
+    return location if isinstance(location, GrpcServerCodeLocation) else None
+
+
+def _server_id(location: GrpcServerCodeLocation | None) -> str | None:
+    """Return the id of the load that the server now serves: asking is cheap, and no reload is ever missed."""
+    if location is None:
+        return None
+    with dagster_errors():
+        return location.client.get_server_id(timeout=_SERVER_ID_TIMEOUT_SECONDS)
+
+
+@contextmanager
+def dagster_errors() -> Iterator[None]:
+    """Translate Dagster's own trouble with its parts; `UnavailableError` says which of them is away."""
+    try:
+        yield
+    except OperationalError as error:
+        raise UnavailableError("The database") from error
+    except DagsterUserCodeUnreachableError as error:
+        raise UnavailableError("The code server") from error

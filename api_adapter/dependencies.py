@@ -1,0 +1,33 @@
+"""What endpoints are given: the services of this process and the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api_adapter.control import Control
+from api_adapter.storage import Storage
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's way to Dagster: `storage` reads its record, `control` acts on it."""
+
+    storage: Storage
+    control: Control
+    clock: Callable[[], datetime] = utc_now
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDependency = Annotated[Services, Depends(_services)]

@@ -1,0 +1,102 @@
+"""The API's errors: each class knows its status, its code and its words; `exception_handlers` writes them once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One thing that is wrong: the `field` it stands in (a query parameter, a body path) and the `issue`."""
+
+    field: str
+    issue: str
+
+
+class ApiError(Exception):
+    """Base of every failure that a caller of the API may see. `headers` go out with the answer."""
+
+    status: int = 500
+    code: str = "internal_error"
+
+    def __init__(
+        self, message: str, *, details: Sequence[Detail] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.headers = dict(headers or {})
+
+
+class InvalidRequestError(ApiError):
+    """The request can't be understood or breaks a rule; `details` name every field."""
+
+    status = 400
+    code = "invalid_request"
+
+    @classmethod
+    def of_field(cls, field: str, issue: str) -> "InvalidRequestError":
+        """Return the error for a request with one wrong field."""
+        return cls(f"{field}: {issue}", details=[Detail(field, issue)])
+
+
+class RunNotFoundError(ApiError):
+    """No run has this id."""
+
+    status = 404
+    code = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"There is no run {run_id!r}. GET /api/runs lists the runs.")
+
+
+class PipelineNotFoundError(ApiError):
+    """No pipeline that is loaded has this id."""
+
+    status = 404
+    code = "pipeline_not_found"
+
+    def __init__(self, pipeline_id: str) -> None:
+        super().__init__(f"There is no pipeline {pipeline_id!r}. GET /api/pipelines lists the pipelines.")
+
+
+class PipelineBrokenError(ApiError):
+    """The pipeline's document does not load; `details` carry its problems, each with its JSON path."""
+
+    status = 409
+    code = "pipeline_broken"
+
+    def __init__(self, pipeline_id: str, *, problems: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(
+            f"Pipeline {pipeline_id!r} has problems and can't be used until its document is corrected.",
+            details=[Detail(str(problem.get("path", "$")), _issue(problem)) for problem in problems],
+        )
+
+
+class RunFinishedError(ApiError):
+    """A run that has ended can't be canceled."""
+
+    status = 409
+    code = "run_finished"
+
+    def __init__(self, run_id: str, *, final_status: str) -> None:
+        super().__init__(
+            f"Run {run_id!r} has already {final_status} and can't be canceled.",
+            details=[Detail("status", final_status)],
+        )
+
+
+class UnavailableError(ApiError):
+    """A part that the answer needs is away for the moment; the caller should try again."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} can't be reached at the moment. Try again shortly.", headers={"Retry-After": "2"})
+
+
+def _issue(problem: Mapping[str, Any]) -> str:
+    place = ":".join(str(problem[key]) for key in ("file", "line") if problem.get(key) is not None)
+    hint = f" ({problem['hint']})" if problem.get("hint") else ""
+    return f"{place + ': ' if place else ''}{problem.get('message', 'is not valid')}{hint}"

@@ -1,0 +1,50 @@
+"""Looks at each part that the service needs."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from api_adapter.dependencies import Services
+from api_adapter.errors import ApiError, Detail, UnavailableError
+
+_OLDEST_HEARTBEAT = timedelta(seconds=90)  # the daemon gives one every 30 s
+
+
+class NotReadyError(ApiError):
+    """Parts that the service needs are away; `details` name each and say why."""
+
+    status = 503
+    code = "not_ready"
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        details = [Detail(part, reason) for part, reason in reasons.items()]
+        super().__init__(f"Not ready: {'; '.join(reasons.values())}", details=details, headers={"Retry-After": "2"})
+
+
+def check_readiness(services: Services) -> dict[str, str]:
+    """Return every part as ``ok``; `NotReadyError` names those that are not."""
+    checks = {
+        "postgres": services.storage.ping,
+        "daemon": lambda: _check_daemon(services),
+        "codeLocation": services.control.check,
+    }
+    reasons = {part: reason for part, check in checks.items() if (reason := _reason(check)) is not None}
+    if reasons:
+        raise NotReadyError(reasons)
+    return dict.fromkeys(checks, "ok")
+
+
+def _check_daemon(services: Services) -> None:
+    heartbeat = services.storage.last_heartbeat()
+    if heartbeat is None:
+        raise UnavailableError("The Dagster daemon has never run here; start `dagster-daemon run`. It")
+    age = services.clock() - heartbeat
+    if age > _OLDEST_HEARTBEAT:
+        raise UnavailableError(f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. It")
+
+
+def _reason(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except UnavailableError as error:
+        return error.message
+    return None

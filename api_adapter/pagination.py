@@ -1,0 +1,57 @@
+"""Keyset pages: cursors that are opaque, bound to the filters they were made for, and refused when tampered with."""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Hashable
+from hashlib import blake2b
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from api_adapter.errors import InvalidRequestError
+
+DEFAULT_LIMIT = 50
+MOST = 500
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Page size.")]
+Cursor = Annotated[
+    str | None,
+    Query(description="Where to go on: `meta.cursor` of the page before, with the same filters."),
+]
+
+
+class PageMeta(BaseModel):
+    """What a list says about itself: `cursor` leads to the next page and is null on the last one."""
+
+    cursor: str | None
+
+
+def encode_cursor(position: int, *, scope: Hashable) -> str:
+    """Return the cursor behind `position` in the list that `scope` (its filters) selects."""
+    payload = {"at": position, "of": _seal(position, scope=scope)}
+    return urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *, scope: Hashable) -> int:
+    """Return the position in a cursor; `InvalidRequestError` unless this very list has made it."""
+    position = _position(cursor)
+    if position is None or encode_cursor(position, scope=scope) != cursor:
+        raise InvalidRequestError.of_field(
+            "cursor", "is not a cursor of this list; use meta.cursor of the page before, with the same filters"
+        )
+    return position
+
+
+def _position(cursor: str) -> int | None:
+    try:
+        payload: Any = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except (ValueError, Base64Error, RecursionError):
+        return None
+    position = payload.get("at") if isinstance(payload, dict) else None
+    return position if isinstance(position, int) and 0 < position < 1 << 63 else None
+
+
+def _seal(position: int, *, scope: Hashable) -> str:
+    return blake2b(f"{position}|{scope!r}".encode(), digest_size=8).hexdigest()

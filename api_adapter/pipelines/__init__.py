@@ -1,0 +1,1 @@
+"""The pipelines resource: list, read and start."""

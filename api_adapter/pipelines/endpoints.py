@@ -1,0 +1,57 @@
+"""The routes of the pipelines resource."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, status
+
+from api_adapter.dependencies import ServicesDependency
+from api_adapter.exception_handlers import ErrorResponse
+from api_adapter.pipelines import service
+from api_adapter.pipelines.schemas import PipelineDetail, PipelineList, PipelineStatus, RunAccepted, RunRequest
+
+router = APIRouter(
+    tags=["pipelines"],
+    responses={
+        400: {"model": ErrorResponse, "description": "The request is not valid; `details` say where."},
+        503: {"model": ErrorResponse, "description": "A part of the service is away; try again after `Retry-After`."},
+        "default": {"model": ErrorResponse, "description": "Every other failure has the same shape."},
+    },
+)
+_MISSING_OR_BROKEN: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorResponse, "description": "There is no such pipeline."},
+    409: {"model": ErrorResponse, "description": "The pipeline's document has problems; `details` list them."},
+}
+
+PipelineIdPath = Annotated[str, Path(alias="id", description="Pipeline id.", examples=["pl_02hqabc"])]
+
+
+@router.get("/pipelines", operation_id="listPipelines")
+def list_pipelines(
+    services: ServicesDependency,
+    *,
+    search: Annotated[str | None, Query(description="Only pipelines whose name or id contains this.")] = None,
+    pipeline_status: Annotated[
+        PipelineStatus | None, Query(alias="status", description="Only pipelines in this state.")
+    ] = None,
+) -> PipelineList:
+    """List the pipelines that are loaded, and the problems of documents that did not load."""
+    return service.list_pipelines(services, search=search, status=pipeline_status)
+
+
+@router.get("/pipelines/{id}", operation_id="getPipeline", responses=_MISSING_OR_BROKEN)
+def get_pipeline(services: ServicesDependency, *, pipeline_id: PipelineIdPath) -> PipelineDetail:
+    """Return a pipeline's whole graph."""
+    return service.read_pipeline(services, pipeline_id=pipeline_id)
+
+
+@router.post(
+    "/pipelines/{id}/run",
+    operation_id="startRun",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=_MISSING_OR_BROKEN,
+)
+def start_run(
+    services: ServicesDependency, *, pipeline_id: PipelineIdPath, request: RunRequest | None = None
+) -> RunAccepted:
+    """Put a run of the pipeline into the queue; it is launched as soon as there is capacity."""
+    return service.start_run(services, pipeline_id=pipeline_id, request=request or RunRequest())

@@ -1,0 +1,87 @@
+"""The shapes of the pipelines resource."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from api_adapter.timestamps import Timestamp
+
+PipelineStatus = Literal["draft", "active", "archived"]
+VariableValue = str | int | float | bool | None
+
+
+class Model(BaseModel):
+    """Base of the shapes: camelCase on the wire."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class PipelineSummary(Model):
+    """A pipeline in a list."""
+
+    id: str
+    name: str
+    project_id: str | None
+    folder_id: str | None
+    status: PipelineStatus
+    updated_at: Timestamp | None
+
+
+class PipelineProblem(Model):
+    """A problem of a document that did not load: where it stands, what it is, what to do about it."""
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    path: str = "$"
+    hint: str | None = None
+    pipeline_id: str | None = None
+
+
+class PipelinesMeta(Model):
+    """How many pipelines the list has, and the problems of documents that are missing from it."""
+
+    total: int
+    problems: list[PipelineProblem]
+
+
+class PipelineList(Model):
+    """All pipelines that are loaded, by name."""
+
+    data: list[PipelineSummary]
+    meta: PipelinesMeta
+
+
+class PipelineDetail(Model):
+    """A pipeline's whole graph document, with the version under which it runs; may have further keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    name: str
+    status: PipelineStatus = "active"
+    version: str = Field(description="Content hash of the document.")
+    updated_at: Timestamp | None
+    nodes: list[dict[str, Any]]
+    edges: list[dict[str, Any]] = []
+
+
+class RunRequest(Model):
+    """How to run a pipeline."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    variables: dict[str, VariableValue] = Field(default={}, description="Values for the pipeline's variables.")
+    environment_id: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+class RunAccepted(Model):
+    """A run that now waits in the queue."""
+
+    run_id: str
+    pipeline_id: str
+    status: Literal["queued"] = "queued"
+    queued_at: Timestamp

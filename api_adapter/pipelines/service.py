@@ -1,0 +1,66 @@
+"""Tells pipelines in the API's words and starts their runs."""
+
+from api_adapter.dependencies import Services
+from api_adapter.pipelines.schemas import (
+    PipelineDetail,
+    PipelineList,
+    PipelineProblem,
+    PipelinesMeta,
+    PipelineStatus,
+    PipelineSummary,
+    RunAccepted,
+    RunRequest,
+)
+from planasonix_orchestrator.contract.ids import encode_run_id
+from planasonix_orchestrator.contract.pipelines import PublishedPipeline
+
+
+def list_pipelines(services: Services, *, search: str | None, status: PipelineStatus | None) -> PipelineList:
+    """Return the pipelines whose name or id contains `search`, by name."""
+    catalog = services.control.catalog()
+    wanted = (search or "").casefold()
+    found = [
+        summary
+        for summary in map(_summary, catalog.pipelines.values())
+        if wanted in f"{summary.name}\n{summary.id}".casefold() and status in {None, summary.status}
+    ]
+    problems = [PipelineProblem.model_validate(problem) for problem in catalog.problems]
+    return PipelineList(
+        data=sorted(found, key=lambda summary: (summary.name.casefold(), summary.id)),
+        meta=PipelinesMeta(total=len(found), problems=problems),
+    )
+
+
+def read_pipeline(services: Services, *, pipeline_id: str) -> PipelineDetail:
+    """Return a pipeline's document."""
+    pipeline = services.control.catalog().get(pipeline_id)
+    return PipelineDetail.model_validate(
+        {**pipeline["document"], "version": pipeline["version"], "updatedAt": pipeline["updatedAt"]}
+    )
+
+
+def start_run(services: Services, *, pipeline_id: str, request: RunRequest) -> RunAccepted:
+    """Queue a run of a pipeline."""
+    dagster_id = services.control.start(
+        pipeline_id, variables=request.variables, environment_id=request.environment_id, trigger="api"
+    )
+    run = services.storage.read_run(dagster_id)
+    return RunAccepted(
+        run_id=encode_run_id(dagster_id),
+        pipeline_id=pipeline_id,
+        queued_at=run.queued_at if run else services.clock(),
+    )
+
+
+def _summary(pipeline: PublishedPipeline) -> PipelineSummary:
+    document = pipeline["document"]
+    return PipelineSummary.model_validate(
+        {
+            "id": pipeline["id"],
+            "name": pipeline["name"],
+            "projectId": document.get("projectId"),
+            "folderId": document.get("folderId"),
+            "status": document.get("status", "active"),
+            "updatedAt": pipeline["updatedAt"],
+        }
+    )

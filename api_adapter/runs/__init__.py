@@ -1,0 +1,1 @@
+"""The runs resource: list, read, follow and cancel."""

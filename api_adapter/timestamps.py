@@ -1,0 +1,49 @@
+"""Timestamps and durations as the API writes and reads them: RFC 3339 in UTC with ``Z``, seconds as numbers."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+
+from pydantic import AwareDatetime, PlainSerializer, WithJsonSchema
+
+_DATE_ONLY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+_PLUS_LOST = re.compile(r"(T.*\d) (\d{2}:?\d{2})$")  # "+" in a query string arrives as a space
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Return ``2025-03-27T02:00:00Z``, with milliseconds where there are any."""
+    utc = moment.astimezone(UTC)
+    precision = "seconds" if utc.microsecond < 1000 else "milliseconds"
+    return utc.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the moment that a date (its start, in UTC) or a timestamp names; `ValueError` if it names none."""
+    moment = datetime.fromisoformat(_PLUS_LOST.sub(r"\1+\2", text.strip()))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def parse_end(text: str) -> datetime:
+    """Return the first moment after what `text` names: a bare date includes its whole day."""
+    if _DATE_ONLY.match(text.strip()):
+        return datetime.combine(date.fromisoformat(text.strip()), time(), UTC) + timedelta(days=1)
+    return parse_timestamp(text) + timedelta(microseconds=1)
+
+
+def format_seconds(seconds: float) -> int | float:
+    """Return seconds to the millisecond, as an integer where they are whole."""
+    rounded = round(seconds, 3)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(format_timestamp, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-03-27T02:00:00Z"]}),
+]
+
+Seconds = Annotated[
+    float,
+    PlainSerializer(format_seconds, return_type=int | float),
+    WithJsonSchema({"type": "number", "minimum": 0, "examples": [1122]}),
+]
