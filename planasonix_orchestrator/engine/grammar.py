@@ -85,6 +85,14 @@ def read(sql: str) -> Reading:
     return _read(sql, varying=_functions().varying)
 
 
+def bind(sql: str) -> None:
+    """Run a SELECT without a table to see whether DuckDB knows its types; `SyntaxProblem` if not."""
+    try:
+        _fetch(sql)
+    except duckdb.Error as error:
+        raise SyntaxProblem(str(error).strip().splitlines()[0]) from error
+
+
 def row_functions() -> frozenset[str]:
     """Return the functions that give one value per row, windows included."""
     return _functions().row

@@ -35,11 +35,15 @@ class Relation:
         """The names of the columns, in order."""
         return tuple(column.name for column in self.columns)
 
+    def type_of(self, name: str) -> str:
+        """Return the DuckDB type of a column, by its exact name."""
+        return next(column.type for column in self.columns if column.name == name)
+
     def table(self, alias: str | None = None) -> exp.Table:
         """Return the relation as it stands in a FROM clause, quoted, under an alias if one is given."""
         return exp.table_(self.name, db=SCHEMA, quoted=True, alias=quoted(alias) if alias else None)
 
-    def select(self, *columns: exp.Expression | str, alias: str | None = None) -> exp.Select:
+    def select(self, *columns: exp.Expr | str, alias: str | None = None) -> exp.Select:
         """Return ``SELECT columns FROM this`` (all columns if none is named), to build on."""
         return exp.select(*(columns or (exp.Star(),)), dialect="duckdb").from_(self.table(alias))
 

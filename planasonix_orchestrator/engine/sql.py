@@ -12,11 +12,15 @@ from collections.abc import Collection
 from sqlglot import exp
 
 from planasonix_orchestrator.engine import grammar
-from planasonix_orchestrator.engine.grammar import Reading, SyntaxProblem
+from planasonix_orchestrator.engine.grammar import Reading, SyntaxProblem, fold
 from planasonix_orchestrator.errors import NodeError
+
+__all__ = ["SqlError", "fold", "is_volatile", "parse_expression", "parse_query", "parse_type"]
 
 _EXPRESSION = "SELECT ("
 _QUERY = "SELECT * FROM ("
+_TYPE = "SELECT CAST(NULL AS "
+_TYPE_PARTS = {"SELECT_NODE", "EMPTY", "CAST", "CONSTANT", "TYPE"}
 _END = "\n)"  # on a line of its own, past any comment
 
 
@@ -60,7 +64,19 @@ def parse_query(text: str, *, inputs: Collection[str]) -> exp.Query:
     return exp.Subquery(this=_verbatim(text))
 
 
-def is_volatile(expression: exp.Expression) -> bool:
+def parse_type(text: str) -> exp.Expression:
+    """Return a DuckDB type for a cast (``DECIMAL(12, 2)``, ``STRUCT(a INTEGER)[]``); `SqlError` if there is none."""
+    reading = _read(text, before=_TYPE)
+    if reading.columns != 1 or reading.clauses or not reading.parts.keys() <= _TYPE_PARTS:
+        raise _error(text, "expected one type, such as INTEGER or DECIMAL(12, 2)", offset=0)
+    try:
+        grammar.bind(f"{_TYPE}{text}{_END}")
+    except SyntaxProblem as problem:
+        raise _error(text, problem.message, offset=0) from problem
+    return _verbatim(text)
+
+
+def is_volatile(expression: exp.Expr) -> bool:
     """Say whether computing this twice may give different rows: random(), now(), LIMIT, first(), row_number() ..."""
     query = exp.select("*").from_(expression) if isinstance(expression, exp.Query) else exp.select(expression)
     return grammar.read(query.sql("duckdb")).is_volatile
@@ -80,10 +96,10 @@ def _read(text: str, *, before: str) -> Reading:
 
 
 def _check_tables(text: str, reading: Reading, *, before: str, inputs: Collection[str]) -> None:
-    known = {grammar.fold(name) for name in inputs}
+    known = {fold(name) for name in inputs}
     for path, offset in reading.tables.items():
         name = ".".join(path)
-        if len(path) == 1 and grammar.fold(name) in known:
+        if len(path) == 1 and fold(name) in known:
             continue
         near = difflib.get_close_matches(name, inputs, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"inputs: {', '.join(inputs) or 'none'}"

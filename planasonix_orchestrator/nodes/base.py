@@ -162,7 +162,7 @@ class NodeType(ABC, Generic[ConfigT]):
 class Source(NodeType[ConfigT]):
     """A node that brings rows in."""
 
-    outputs = ("output",)
+    outputs: ClassVar[tuple[str, ...]] = ("output",)
 
     @abstractmethod
     def read(self, config: ConfigT, context: NodeContext) -> Relation:
@@ -172,8 +172,8 @@ class Source(NodeType[ConfigT]):
 class Transform(NodeType[ConfigT]):
     """A node that makes one relation out of its inputs."""
 
-    inputs = (InputPort("input"),)
-    outputs = ("output",)
+    inputs: ClassVar[tuple[InputPort, ...]] = (InputPort("input"),)
+    outputs: ClassVar[tuple[str, ...]] = ("output",)
 
     @abstractmethod
     def apply(self, config: ConfigT, inputs: Inputs, context: NodeContext) -> Relation:
@@ -183,7 +183,7 @@ class Transform(NodeType[ConfigT]):
 class Destination(NodeType[ConfigT]):
     """A node that takes rows out; all of them or none."""
 
-    inputs = (InputPort("input"),)
+    inputs: ClassVar[tuple[InputPort, ...]] = (InputPort("input"),)
 
     @abstractmethod
     def write(self, config: ConfigT, rows: Relation, context: NodeContext) -> Written:

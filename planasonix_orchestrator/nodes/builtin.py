@@ -3,5 +3,28 @@
 from typing import Any
 
 from planasonix_orchestrator.nodes.base import NodeType
+from planasonix_orchestrator.nodes.transforms.deduplicate import Deduplicate
+from planasonix_orchestrator.nodes.transforms.filter import Filter
+from planasonix_orchestrator.nodes.transforms.join import Join
+from planasonix_orchestrator.nodes.transforms.sample import Sample
+from planasonix_orchestrator.nodes.transforms.select import Select
+from planasonix_orchestrator.nodes.transforms.sort import Sort
+from planasonix_orchestrator.nodes.transforms.sql import Sql
+from planasonix_orchestrator.nodes.transforms.summarize import Summarize
+from planasonix_orchestrator.nodes.transforms.union import Union
 
-BUILTIN: tuple[type[NodeType[Any]], ...] = ()
+SOURCES: tuple[type[NodeType[Any]], ...] = ()
+TRANSFORMS: tuple[type[NodeType[Any]], ...] = (
+    Filter,
+    Select,
+    Join,
+    Union,
+    Summarize,
+    Sort,
+    Deduplicate,
+    Sample,
+    Sql,
+)
+DESTINATIONS: tuple[type[NodeType[Any]], ...] = ()
+
+BUILTIN: tuple[type[NodeType[Any]], ...] = (*SOURCES, *TRANSFORMS, *DESTINATIONS)
