@@ -116,7 +116,7 @@ def _load_pipeline(file: Path) -> _Result:
         data = without_export_keys(parsed.data)
         document, found = _validate(PipelineDocument, data, repair=repair_pipeline)
         faults = (*faults, *found, *(check_document(document) if document else ()))
-    problems = tuple(parsed.source.problem(fault, file=file) for fault in faults)
+    problems = _problems(faults, parsed.source, file)
     if document is None:
         return _Result(None, problems)
     return _Result(LoadedPipeline(document=document, file=file, source=parsed.source, updated_at=updated_at), problems)
@@ -128,8 +128,13 @@ def _load_connections(file: Path) -> tuple[ConnectionsDocument, tuple[Problem, .
     if parsed.readable:
         document, found = _validate(ConnectionsDocument, parsed.data, repair=repair_connections)
         faults = (*faults, *found)
-    problems = tuple(parsed.source.problem(fault, file=file) for fault in faults)
-    return document or ConnectionsDocument(), problems
+    return document or ConnectionsDocument(), _problems(faults, parsed.source, file)
+
+
+def _problems(faults: Iterable[Fault], source: SourceMap, file: Path) -> tuple[Problem, ...]:
+    """Return the faults of a file as problems, in the order of their places."""
+    problems = (source.problem(fault, file=file) for fault in faults)
+    return tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
 
 
 class _Repair(Protocol):

@@ -110,7 +110,10 @@ def _value_message(path: DocumentPath, details: Sequence[ErrorDetails]) -> str:
         return f"{name} has no {_discriminator(detail)!r}"
     if detail.get("ctx", {}).get("class_name") == _SECRET:
         return f"{name} must be a secret by name: {{env: NAME}}"  # and what it is now is nobody's business
-    expected = " or ".join(dict.fromkeys(_expected(each) for each in details))
+    if all(each["type"] in _EXPECTED for each in details):
+        expected = "be " + " or ".join(dict.fromkeys(_EXPECTED[each["type"]] for each in details))
+    else:
+        expected = " or ".join(dict.fromkeys(_expected(each) for each in details))
     given = detail["ctx"]["tag"] if detail["type"] == "union_tag_invalid" else detail["input"]
     return f"{name} must {expected}, not {_shown(given)}"
 
@@ -118,6 +121,8 @@ def _value_message(path: DocumentPath, details: Sequence[ErrorDetails]) -> str:
 def _expected(detail: ErrorDetails) -> str:
     if detail["type"] in _EXPECTED:
         return f"be {_EXPECTED[detail['type']]}"
+    if detail["type"] == "too_short":
+        return f"have at least {detail['ctx']['min_length']} item"
     if detail["type"] == "union_tag_invalid":
         return f"be one of {detail['ctx']['expected_tags']}"
     message = re.sub(r"^(Input|String|Tuple|List|Value|Dictionary|Number) should ", "", detail["msg"])
