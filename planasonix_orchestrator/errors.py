@@ -50,7 +50,27 @@ class NodeError(PlanasonixError):
         super().__init__(f"{message} ({hint})" if hint else message)
 
 
-class UnknownConnectionError(NodeError):
+class NodeInterruptedError(NodeError):
+    """A node's work was stopped from outside, by a cancel or a timeout; nothing is wrong with the node."""
+
+    def __init__(self) -> None:
+        super().__init__("the work was stopped before it was done")
+
+
+class TerminalNodeError(NodeError):
+    """A node error that every further attempt would meet again, so retries are no use."""
+
+
+class NodeConfigError(TerminalNodeError):
+    """A node's config is wrong once its variables are in place; `faults` name the fields."""
+
+    def __init__(self, node_id: str, faults: Sequence[str]) -> None:
+        self.node_id = node_id
+        self.faults = tuple(faults)
+        super().__init__(f"config of node {node_id!r}: {'; '.join(faults)}")
+
+
+class UnknownConnectionError(TerminalNodeError):
     """A connection id that connections.yaml does not have."""
 
     def __init__(self, connection_id: str, *, known: Sequence[str]) -> None:
@@ -60,7 +80,7 @@ class UnknownConnectionError(NodeError):
         )
 
 
-class MissingSecretError(NodeError):
+class MissingSecretError(TerminalNodeError):
     """A secret whose environment variable is not set; the value itself is never part of an error."""
 
     def __init__(self, connection_id: str, field: str, variable: str) -> None:
@@ -70,7 +90,7 @@ class MissingSecretError(NodeError):
         )
 
 
-class MissingExtraError(NodeError):
+class MissingExtraError(TerminalNodeError):
     """An optional package that a connector needs is not installed."""
 
     def __init__(self, what: str, *, extra: str) -> None:

@@ -1,0 +1,116 @@
+"""A plan as a Dagster job: nodes are aliased ops, edges dependencies, configs and variables the default run config."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import (
+    Backoff,
+    DependencyDefinition,
+    GraphDefinition,
+    JobDefinition,
+    MetadataValue,
+    MultiDependencyDefinition,
+    NodeInvocation,
+    OpDefinition,
+    RetryPolicy,
+    in_process_executor,
+)
+
+from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
+from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
+from planasonix_orchestrator.contract.names import encode_name
+from planasonix_orchestrator.dagster_defs.ops import node_tags, output_name
+from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
+from planasonix_orchestrator.dagster_defs.resources import build_resources, default_variables
+from planasonix_orchestrator.settings import Settings
+
+_SECONDS_BEFORE_RETRY = 1.0  # doubled with each further attempt
+
+_LONGEST_TAG_KEY = 63
+_LONGEST_TAG_VALUE = 255  # Dagster indexes values on PostgreSQL, which refuses more than 2.7 kB
+
+
+def build_job(
+    plan: PipelinePlan, *, ops: Mapping[str, OpDefinition], surroundings: Surroundings, settings: Settings
+) -> JobDefinition:
+    """Return the job of a plan, built of the shared ops."""
+    graph = GraphDefinition(
+        # Job names are free, but Dagster wants graphs and ops of a repository to have different names.
+        name=f"Graph_of_{plan.job_name}",
+        description=plan.description,
+        node_defs=[ops[type_name] for type_name in dict.fromkeys(step.type for step in plan.steps)],
+        dependencies={
+            _invocation(step, ops=ops, surroundings=surroundings): _dependencies(plan, step, surroundings=surroundings)
+            for step in plan.steps
+        },
+    )
+    return graph.to_job(
+        name=plan.job_name,
+        description=plan.description,
+        resource_defs=build_resources(plan, surroundings=surroundings, settings=settings),
+        executor_def=in_process_executor,
+        config=default_run_config(plan),
+        tags=job_tags(plan),
+        metadata=_job_metadata(plan),
+    )
+
+
+def default_run_config(plan: PipelinePlan) -> dict[str, Any]:
+    """Return the run config that the launchpad opens with: every node's config, every variable's default."""
+    return {
+        "ops": {step.op_name: {"config": step.config} for step in plan.steps},
+        "resources": {VARIABLES_RESOURCE: {"config": default_variables(plan)}},
+    }
+
+
+def job_tags(plan: PipelinePlan) -> dict[str, str]:
+    """Return the tags of a plan's job and runs; what the document says is made valid for Dagster, ours win."""
+    own = {_tag_key(key): value[:_LONGEST_TAG_VALUE] for key, value in plan.tags.items()}
+    return {
+        **own,
+        tag_names.PIPELINE_ID: plan.pipeline_id,
+        tag_names.PIPELINE_VERSION: plan.version,
+    }
+
+
+def _tag_key(key: str) -> str:
+    parts = [re.sub(r"[^A-Za-z0-9_.-]", "_", part)[:_LONGEST_TAG_KEY] for part in key.split("/", maxsplit=1)]
+    return "/".join(part for part in parts if part) or "_"
+
+
+def _invocation(step: Step, *, ops: Mapping[str, OpDefinition], surroundings: Surroundings) -> NodeInvocation:
+    retries = RetryPolicy(max_retries=step.retries, delay=_SECONDS_BEFORE_RETRY, backoff=Backoff.EXPONENTIAL)
+    return NodeInvocation(
+        name=ops[step.type].name,
+        alias=step.op_name,
+        tags=node_tags(surroundings.catalog.get(step.type)),
+        retry_policy=retries if step.retries else None,
+    )
+
+
+def _dependencies(
+    plan: PipelinePlan, step: Step, *, surroundings: Surroundings
+) -> dict[str, DependencyDefinition | MultiDependencyDefinition]:
+    ports: dict[str, dict[str, DependencyDefinition]] = {}
+    for edge in step.inputs:
+        upstream = plan.step(edge.node_id)
+        dependency = DependencyDefinition(
+            node=upstream.op_name, output=output_name(surroundings.catalog.get(upstream.type))
+        )
+        # By op: a union of a node with itself waits for it once.
+        ports.setdefault(encode_name(edge.port), {})[upstream.op_name] = dependency
+    return {port: _one_or_many(list(upstream.values())) for port, upstream in ports.items()}
+
+
+def _one_or_many(upstream: list[DependencyDefinition]) -> DependencyDefinition | MultiDependencyDefinition:
+    return upstream[0] if len(upstream) == 1 else MultiDependencyDefinition([*upstream])
+
+
+def _job_metadata(plan: PipelinePlan) -> dict[str, Any]:
+    return {
+        "pipeline": MetadataValue.text(plan.name),
+        "document": MetadataValue.json(dict(plan.document)),
+        **({"file": MetadataValue.text(plan.file)} if plan.file else {}),
+    }

@@ -1,0 +1,142 @@
+"""A run of a plan in this process: its session, its variables, and the relations that its nodes have yielded."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from logging import Logger, LoggerAdapter
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
+from planasonix_orchestrator.dagster_defs.time_limit import time_limit
+from planasonix_orchestrator.engine.connections import Connections
+from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.errors import NodeConfigError
+from planasonix_orchestrator.graph.model import VariableValue
+from planasonix_orchestrator.graph.variables import TemplateError, UnknownVariableError, render
+from planasonix_orchestrator.nodes.base import Inputs, NamedRelation, NodeConfig, NodeContext, NodeType
+from planasonix_orchestrator.nodes.catalog import NodeCatalog
+from planasonix_orchestrator.nodes.execution import NodeResult, run_node
+
+Log = Logger | LoggerAdapter[Logger]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all runs of a deployment share: node types, connections, and the folder where relative paths start."""
+
+    catalog: NodeCatalog
+    connections: Connections
+    base: Path
+
+
+class PipelineRun:
+    """Runs the steps of a plan one by one, in any order in which inputs come first.
+
+    A step whose upstream steps have not run here (a selection of ops, a re-execution from failure) gets its inputs
+    all the same: what is missing is built again from the sources. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        plan: PipelinePlan,
+        *,
+        surroundings: Surroundings,
+        session: Session,
+        variables: Mapping[str, VariableValue],
+        run_id: str,
+        configs: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Take `configs`, by node id, for nodes that are built again; others have the plan's."""
+        self.plan = plan
+        self.surroundings = surroundings
+        self._session = session
+        self._variables = variables
+        self._run_id = run_id
+        self._configs = configs
+        self._steps = {step.node_id: step for step in plan.steps}
+        self._op_steps = {step.op_name: step for step in plan.steps}
+        self._relations: dict[str, Relation] = {}
+        self._building = threading.Lock()
+
+    def step_of(self, op_name: str) -> Step:
+        """Return the step that an op of the job stands for."""
+        return self._op_steps[op_name]
+
+    def run_step(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
+        """Run a step with a config that may hold `{{ variables }}`, within its time limit."""
+        with time_limit(self._session, seconds=step.timeout_seconds):
+            self._build_missing_inputs(step, log=log)
+            return self._run(step, config=config, log=log)
+
+    def input_relations(self, step: Step) -> tuple[Relation, ...]:
+        """Return the relations that have arrived at a step, in edge order."""
+        return tuple(self._relations[edge.node_id] for edge in step.inputs)
+
+    def _run(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
+        node_type = self.surroundings.catalog.get(step.type)
+        result = run_node(
+            node_type,
+            config=resolve_config(node_type, step=step, config=config, variables=self._variables),
+            inputs=self._inputs(step),
+            storage=step.storage,
+            context=NodeContext(
+                node_id=step.node_id,
+                run_id=self._run_id,
+                session=self._session,
+                connections=self.surroundings.connections,
+                base=self.surroundings.base,
+                log=log,
+            ),
+        )
+        if result.relation is not None:
+            self._relations[step.node_id] = result.relation
+        return result
+
+    def _inputs(self, step: Step) -> Inputs:
+        ports: dict[str, list[NamedRelation]] = {}
+        for edge in step.inputs:
+            named = NamedRelation(name=edge.name, relation=self._relations[edge.node_id])
+            ports.setdefault(edge.port, []).append(named)
+        return Inputs(ports)
+
+    def _build_missing_inputs(self, step: Step, *, log: Log) -> None:
+        with self._building:
+            missing = self._missing_upstream(step)
+            for upstream in self.plan.steps:
+                if upstream.node_id in missing:
+                    log.info(f"Building {upstream.node_id} again: it is not part of this run")  # noqa: G004
+                    self._run(upstream, config=self._configs.get(upstream.node_id, upstream.config), log=log)
+
+    def _missing_upstream(self, step: Step) -> set[str]:
+        missing: set[str] = set()
+        ahead = [step]
+        while ahead:
+            for edge in ahead.pop().inputs:
+                if edge.node_id not in self._relations and edge.node_id not in missing:
+                    missing.add(edge.node_id)
+                    ahead.append(self._steps[edge.node_id])
+        return missing
+
+
+def resolve_config(
+    node_type: NodeType[Any], *, step: Step, config: Mapping[str, Any], variables: Mapping[str, VariableValue]
+) -> NodeConfig:
+    """Return a node's config with its templates replaced; `NodeConfigError` names the node and its wrong fields."""
+    try:
+        values = render(config, variables=variables)
+    except (TemplateError, UnknownVariableError) as error:
+        raise NodeConfigError(step.node_id, [str(error)]) from error
+    try:
+        return node_type.config_model.model_validate(values)
+    except ValidationError as error:
+        raise NodeConfigError(step.node_id, [_fault(each) for each in error.errors()]) from error
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    given = f", not {error['input']!r}" if isinstance(error["input"], str | int | float) else ""
+    return f"{place or 'config'}: {error['msg']}{given}"

@@ -1,0 +1,95 @@
+"""The repository: a folder of pipelines as lazily built jobs, and what the API wants to know of them as metadata."""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import JobDefinition, MetadataValue, RepositoryDefinition, repository
+
+from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder
+from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
+from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem
+from planasonix_orchestrator.dagster_defs.jobs import build_job
+from planasonix_orchestrator.dagster_defs.ops import build_ops
+from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
+from planasonix_orchestrator.engine.connections import Connections
+from planasonix_orchestrator.errors import Problem
+from planasonix_orchestrator.graph.loading import load_folder
+from planasonix_orchestrator.nodes.catalog import NodeCatalog, load_catalog
+from planasonix_orchestrator.settings import Settings
+
+
+def load_repository(settings: Settings) -> RepositoryDefinition:
+    """Return the repository of the pipelines folder; bad documents are problems in its metadata, never errors."""
+    catalog = load_catalog()
+    loaded = load_folder(settings.pipelines)
+    ids = {str(each.file): each.document.id for each in (*loaded.faulty, *loaded.pipelines)}
+    return build_repository(
+        compile_folder(loaded, catalog=catalog), catalog=catalog, settings=settings, ids_by_file=ids
+    )
+
+
+def build_repository(
+    folder: CompiledFolder, *, catalog: NodeCatalog, settings: Settings, ids_by_file: Mapping[str, str]
+) -> RepositoryDefinition:
+    """Return the repository of compiled pipelines; each job is built when Dagster first asks for it.
+
+    `ids_by_file` gives the ids of pipelines that have problems, by their file.
+    """
+    ops = build_ops(catalog)
+    surroundings = Surroundings(
+        catalog=catalog,
+        connections=Connections(folder.connections, environment=os.environ),
+        base=settings.pipelines,
+    )
+    metadata = {
+        PIPELINES: MetadataValue.json([publish_pipeline(plan) for plan in folder.plans]),
+        PROBLEMS: MetadataValue.json([publish_problem(each, ids_by_file=ids_by_file) for each in folder.problems]),
+    }
+
+    def lazily(plan: PipelinePlan) -> Callable[[], JobDefinition]:
+        def build() -> JobDefinition:  # Dagster takes a plain function only
+            return build_job(plan, ops=ops, surroundings=surroundings, settings=settings)
+
+        return build
+
+    @repository(name=REPOSITORY_NAME, metadata=metadata)
+    def planasonix() -> dict[str, Any]:
+        return {"jobs": {plan.job_name: lazily(plan) for plan in folder.plans}}
+
+    return planasonix
+
+
+def publish_pipeline(plan: PipelinePlan) -> PublishedPipeline:
+    """Return what the API tells of a pipeline."""
+    return {
+        "id": plan.pipeline_id,
+        "name": plan.name,
+        "jobName": plan.job_name,
+        "version": plan.version,
+        "updatedAt": _timestamp(plan.updated_at),
+        "order": [step.node_id for step in plan.steps],
+        "document": dict(plan.document),
+    }
+
+
+def publish_problem(problem: Problem, *, ids_by_file: Mapping[str, str]) -> PublishedProblem:
+    """Return what the API tells of a problem."""
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "hint": problem.hint,
+        "pipelineId": ids_by_file.get(problem.file or ""),
+    }
+
+
+def _timestamp(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
