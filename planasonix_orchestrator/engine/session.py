@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,10 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, quoted
+from planasonix_orchestrator.engine.faults import DATA_ERRORS, as_node_error
+from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, column, quoted
+from planasonix_orchestrator.engine.stream import BatchStream
+from planasonix_orchestrator.engine.types import size_of
 from planasonix_orchestrator.errors import NodeError
 
 
@@ -19,7 +22,8 @@ class Session:
     """A run's database in memory, spilling to `spill` past `memory_limit`.
 
     Safe to use from several threads: each call works on a cursor of its own. DuckDB's errors come out as
-    `NodeError`s with DuckDB's message. `close` removes the spill folder; use the session as a context manager.
+    `NodeError`s with DuckDB's message. A name can be defined or loaded again, which replaces it, so that a failed node
+    can be tried again. `close` removes the spill folder; use the session as a context manager.
     """
 
     def __init__(self, *, spill: Path, memory_limit: str | None = None, threads: int | None = None) -> None:
@@ -27,73 +31,174 @@ class Session:
         self._spill = spill
         self._database = duckdb.connect(config=_configuration(spill, memory_limit, threads))
         self._database.execute(f"CREATE SCHEMA {SCHEMA}")
-        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        self._stops: dict[object, Callable[[], None]] = {}
         self._lock = threading.Lock()
+        self._files: dict[Path, threading.Lock] = {}
+        self._reads: dict[str, tuple[str, ...]] = {}  # of each view, the relations that it reads
 
     def define(self, name: str, query: exp.Query) -> Relation:
         """Make a view of the query and return it: columns are checked now, no row is read."""
-        view = exp.table_(name, db=SCHEMA, quoted=True)
         with self.cursor() as cursor:
-            cursor.execute(f"CREATE VIEW {view.sql('duckdb')} AS {query.sql('duckdb')}")
+            _drop(cursor, name)
+            cursor.execute(f"CREATE VIEW {_sql(name)} AS {query.sql('duckdb')}")
+            self._reads[name] = tuple(table.name for table in query.find_all(exp.Table) if table.db == SCHEMA)
             return Relation(name=name, columns=_columns(cursor, name))
 
     def materialise(self, relation: Relation) -> Relation:
         """Replace a view by a table of its rows, under the same name, and return it with its figures."""
-        view = relation.table().sql("duckdb")
-        table = exp.table_(f"{relation.name} rows", db=SCHEMA, quoted=True).sql("duckdb")
+        rows_name = f"{relation.name} rows"
         with self.cursor() as cursor:
-            with self._measured(cursor) as stored:
-                rows = _number(cursor, f"CREATE TABLE {table} AS FROM {view}")
-            cursor.execute(f"DROP VIEW {view}")
-            cursor.execute(f"ALTER TABLE {table} RENAME TO {quoted(relation.name).sql('duckdb')}")
-        return replace(relation, materialised=True, rows=rows, bytes_shuffled=stored[0])
+            _drop(cursor, rows_name)
+            rows = _number(cursor, f"CREATE TABLE {_sql(rows_name)} AS FROM {_sql(relation.name)}")
+            cursor.execute("BEGIN")
+            cursor.execute(f"DROP VIEW {_sql(relation.name)}")
+            cursor.execute(f"ALTER TABLE {_sql(rows_name)} RENAME TO {quoted(relation.name).sql('duckdb')}")
+            cursor.execute("COMMIT")
+            self._reads.pop(relation.name, None)
+            return replace(relation, materialised=True, rows=rows, bytes_shuffled=_size(cursor, relation))
 
-    def load(self, name: str, batches: pa.RecordBatchReader) -> Relation:
-        """Make a table of an Arrow stream, batch by batch, and return it with its figures."""
-        table = exp.table_(name, db=SCHEMA, quoted=True).sql("duckdb")
+    def load(
+        self, name: str, batches: pa.RecordBatchReader, *, columns: Mapping[str, exp.Expr] | None = None
+    ) -> Relation:
+        """Make a table of an Arrow stream, batch by batch, and return it with its figures.
+
+        `columns` replaces columns of the stream by expressions over it. `bytes_read` is the size of the Arrow data.
+        """
+        stream = BatchStream(batches.schema, batches)
+        select = exp.select(
+            *(
+                exp.alias_((columns or {}).get(field.name, column(field.name)), field.name, quoted=True)
+                for field in batches.schema
+            )
+        ).from_("arrow_stream")
         with self.cursor() as cursor:
-            cursor.register("arrow_stream", batches)
-            with self._measured(cursor) as stored:
-                rows = _number(cursor, f"CREATE TABLE {table} AS FROM arrow_stream")
-            cursor.unregister("arrow_stream")
-            columns = _columns(cursor, name)
-        return Relation(name=name, columns=columns, materialised=True, rows=rows, bytes_shuffled=stored[0])
+            _drop(cursor, name)
+            cursor.register("arrow_stream", stream.reader)
+            try:
+                rows = _number(cursor, f"CREATE TABLE {_sql(name)} AS {select.sql('duckdb')}")
+            except duckdb.Error as error:
+                raise (stream.error or error) from error
+            finally:
+                cursor.unregister("arrow_stream")
+            relation = Relation(
+                name=name, columns=_columns(cursor, name), materialised=True, rows=rows, bytes_read=stream.bytes
+            )
+            return replace(relation, bytes_shuffled=_size(cursor, relation))
+
+    def retype(self, relation: Relation, types: Mapping[str, str]) -> Relation:
+        """Change the types of columns of a materialised relation; a value that does not fit is an error."""
+        with self.cursor() as cursor:
+            for name, type_ in types.items():
+                cursor.execute(
+                    f"ALTER TABLE {_sql(relation.name)} ALTER COLUMN {quoted(name).sql('duckdb')} TYPE {type_}"
+                )
+            changed = replace(relation, columns=_columns(cursor, relation.name))
+            return replace(changed, bytes_shuffled=_size(cursor, changed))
 
     def count(self, relation: Relation) -> Relation:
         """Return the relation with its exact number of rows, reading them if nobody knows it yet."""
         if relation.rows is not None:
             return relation
-        with self.cursor() as cursor:
-            rows = _number(cursor, exp.select("count(*)").from_(relation.table()).sql("duckdb"))
-        return relation.with_figures(rows=rows)
+        return relation.with_figures(rows=self.number(exp.select("count(*)").from_(relation.table())))
 
-    def stream(self, query: exp.Query, *, rows_per_batch: int = 100_000) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a query as Arrow batches while it runs; memory stays at a few batches."""
+    def number(self, query: exp.Query) -> int:
+        """Return the only value of a query, a whole number; NULL counts as 0."""
         with self.cursor() as cursor:
-            reader: pa.RecordBatchReader = cursor.execute(query.sql("duckdb")).to_arrow_reader(rows_per_batch)
-            yield from reader
+            return _number(cursor, query.sql("duckdb"))
+
+    @contextmanager
+    def stream(self, query: exp.Query, *, rows_per_batch: int = 100_000) -> Iterator[BatchStream]:
+        """Lend the rows of a query as Arrow batches while it runs; memory stays at a few batches."""
+        with self.cursor() as cursor:
+            # The relation API streams; the results of `execute` are complete before the first batch.
+            reader = cursor.sql(query.sql("duckdb")).to_arrow_reader(rows_per_batch)
+            yield BatchStream(reader.schema, _translated(reader))
+
+    def copy(self, query: exp.Query, *, target: Path, options: str) -> int:
+        """Write the rows of a query to a file or folder as DuckDB's COPY does, and return their number."""
+        path = exp.Literal.string(str(target)).sql("duckdb")
+        with self.cursor() as cursor:
+            return _number(cursor, f"COPY ({query.sql('duckdb')}) TO {path} ({options})")
+
+    def blame(self, error: NodeError, *, readers: Iterable[Relation]) -> NodeError:
+        """Return the error with the name of the node at fault, if one of the views behind these relations is.
+
+        A view is computed by whoever reads it, so a bad value shows where it is read, not where it is made. If rows are
+        to blame at all, the views are computed one by one, upstream first, until one fails.
+        """
+        if isinstance(error.__cause__, DATA_ERRORS):
+            for name in self._views_behind(readers):
+                try:
+                    self._compute(name)
+                except NodeError as fault:
+                    return NodeError(f"node {name!r}: {fault}")
+        return error
+
+    def _views_behind(self, readers: Iterable[Relation]) -> Iterator[str]:
+        seen: set[str] = set()
+        stack = [(reader.name, False) for reader in readers]
+        while stack:
+            name, ready = stack.pop()
+            if ready:
+                yield name
+            elif name in self._reads and name not in seen:
+                seen.add(name)
+                stack.append((name, True))
+                stack.extend((upstream, False) for upstream in self._reads[name])
+
+    def _compute(self, name: str) -> None:
+        with self.stream(exp.select("*").from_(exp.table_(name, db=SCHEMA, quoted=True))) as stream:
+            for _ in stream.reader:
+                pass
+
+    @contextmanager
+    def attached(self, path: Path) -> Iterator[str]:
+        """Lend a DuckDB file, made if missing, as the database of the returned name (unquoted).
+
+        Users of one file take turns. Another process that has the file open is an error.
+        """
+        with self._lock:
+            turn = self._files.setdefault(path, threading.Lock())
+        with turn:
+            name = f"file {path}"
+            with self.cursor() as cursor:
+                literal = exp.Literal.string(str(path)).sql("duckdb")
+                cursor.execute(f"ATTACH {literal} AS {quoted(name).sql('duckdb')}")
+            try:
+                yield name
+            finally:
+                with self.cursor() as cursor:
+                    cursor.execute(f"DETACH {quoted(name).sql('duckdb')}")
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Lend a cursor for one piece of work; `interrupt` reaches whatever runs on it."""
         cursor = self._database.cursor()
-        with self._lock:
-            self._cursors.add(cursor)
         try:
-            yield cursor
+            with self.stoppable(cursor.interrupt):
+                yield cursor
         except duckdb.Error as error:
-            raise NodeError(str(error).strip()) from error
+            raise as_node_error(error) from error
         finally:
-            with self._lock:
-                self._cursors.discard(cursor)
             cursor.close()
 
-    def interrupt(self) -> None:
-        """Stop every query that runs now; each raises in its own thread."""
+    @contextmanager
+    def stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Call `stop` if the session is interrupted while the block runs; for work outside DuckDB."""
+        key = object()
         with self._lock:
-            cursors = list(self._cursors)
-        for cursor in cursors:
-            cursor.interrupt()
+            self._stops[key] = stop
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._stops[key]
+
+    def interrupt(self) -> None:
+        """Stop everything that runs now; each raises in its own thread."""
+        with self._lock:
+            for stop in self._stops.values():
+                stop()
 
     def close(self) -> None:
         """Close the database and remove its spill folder."""
@@ -105,14 +210,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @contextmanager
-    def _measured(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[list[int]]:
-        """Put the storage that tables take up in addition, in memory and spilled, into the list at the end."""
-        figure: list[int] = []
-        before = _table_bytes(cursor)
-        yield figure
-        figure.append(max(0, _table_bytes(cursor) - before))
 
 
 def _configuration(
@@ -131,23 +228,45 @@ def _configuration(
     return chosen
 
 
-def _table_bytes(cursor: duckdb.DuckDBPyConnection) -> int:
-    return _number(
-        cursor,
-        "SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory() WHERE tag = 'IN_MEMORY_TABLE'",
-    )
+def _sql(name: str) -> str:
+    return exp.table_(name, db=SCHEMA, quoted=True).sql("duckdb")
+
+
+def _drop(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+    kinds = cursor.execute(
+        "SELECT table_type FROM information_schema.tables"
+        " WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?",
+        [SCHEMA, name],
+    ).fetchall()
+    for (kind,) in kinds:
+        cursor.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {_sql(name)}")
 
 
 def _number(cursor: duckdb.DuckDBPyConnection, statement: str) -> int:
     # fetchall, not fetchone: a result that is not read to its end blocks the cursor's next statement.
     ((number,),) = cursor.execute(statement).fetchall()
-    return int(number)
+    return int(number or 0)
+
+
+def _size(cursor: duckdb.DuckDBPyConnection, relation: Relation) -> int:
+    sizes = [exp.func("coalesce", size_of(col), exp.Literal.number(0)) for col in relation.columns]
+    total: exp.Expr = sizes[0]
+    for size in sizes[1:]:
+        total = exp.Add(this=total, expression=size)
+    return _number(cursor, exp.select(total).from_(relation.table()).sql("duckdb"))
+
+
+def _translated(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from reader
+    except (OSError, pa.ArrowException) as error:  # as which DuckDB's errors come out of an Arrow reader
+        raise as_node_error(error) from error
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection, name: str) -> tuple[Column, ...]:
     rows = cursor.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?"
-        " ORDER BY column_index",
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
         [SCHEMA, name],
     ).fetchall()
     return tuple(Column(name, type_) for name, type_ in rows)
