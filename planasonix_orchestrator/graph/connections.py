@@ -1,8 +1,8 @@
 """connections.yaml: where data lives, by connection id; secrets only as names of environment variables."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planasonix_orchestrator.graph.model import DocumentModel, EnvironmentSecret
 
@@ -17,6 +17,15 @@ class PostgresConnectionDocument(DocumentModel):
     database: str | EnvironmentSecret | None = None
     user: str | EnvironmentSecret | None = None
     password: EnvironmentSecret | None = None
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Self:
+        parts = {"host", "port", "database", "user", "password"} & self.model_fields_set
+        if self.url and parts:
+            raise ValueError(f"give either 'url' or its parts, not 'url' and {', '.join(map(repr, sorted(parts)))}")
+        if not self.url and not self.host:
+            raise ValueError("give a 'url' from the environment, or a 'host'")
+        return self
 
 
 class DuckDBConnectionDocument(DocumentModel):

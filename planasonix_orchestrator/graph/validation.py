@@ -115,6 +115,8 @@ def _value_message(path: DocumentPath, details: Sequence[ErrorDetails]) -> str:
     else:
         expected = " or ".join(dict.fromkeys(_expected(each) for each in details))
     given = detail["ctx"]["tag"] if detail["type"] == "union_tag_invalid" else detail["input"]
+    if detail["type"] == "value_error":
+        return f"{name}: {detail['ctx']['error']}" if path else str(detail["ctx"]["error"])
     return f"{name} must {expected}, not {_shown(given)}"
 
 
