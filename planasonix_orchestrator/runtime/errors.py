@@ -45,9 +45,10 @@ class MissingPipelinesError(PlanasonixError):
 class PartError(PlanasonixError):
     """A part of the stack did not start; the tail of its log says why."""
 
-    def __init__(self, part: str, *, reason: str, log: Path | None, tail: Sequence[str], hint: str) -> None:
-        lines = [f"{part} did not start: {reason}."]
+    def __init__(self, part: str, *, reason: str, log: Path | None, tail: Sequence[str]) -> None:
+        lines = [f"{part} did not start: it {reason}."]
         if tail:
             lines += [f"The end of {log}:", *(f"  {line}" for line in tail)]
-        super().__init__("\n".join([*lines, hint]))
+        lines.append("Mend the cause and start again." if tail else "Start it, or check its address, and start again.")
+        super().__init__("\n".join(lines))
         self.part = part

@@ -1,0 +1,50 @@
+"""The `planasonix` command: its subcommands by name, each loaded only when it is asked for."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from planasonix_orchestrator.errors import PlanasonixError
+
+COMMANDS: Mapping[str, str] = {
+    "up": "planasonix_orchestrator.cli.up:up_command",
+    "env": "planasonix_orchestrator.cli.env:env_command",
+    "validate": "planasonix_orchestrator.cli.validate:validate_command",
+    "plan": "planasonix_orchestrator.cli.plan:plan_command",
+    "nodes": "planasonix_orchestrator.cli.nodes:nodes_command",
+    "schema": "planasonix_orchestrator.cli.schema:schema_command",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used, and prints our errors plainly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Return the command of this name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
+        """Run the command; an error of ours ends it with exit code 1, a usage error with 2."""
+        try:
+            return super().main(args, *arguments, **options)
+        except PlanasonixError as error:
+            click.echo(str(error), err=True)
+            sys.exit(1)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("planasonix"), prog_name="planasonix")
+def main() -> None:
+    """Run Planasonix pipelines on your own Dagster."""

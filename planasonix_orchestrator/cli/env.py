@@ -1,0 +1,46 @@
+"""`planasonix env`: what plain `dagster` commands need to work beside a running stack."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from planasonix_orchestrator.errors import PlanasonixError
+from planasonix_orchestrator.settings import POSTGRES_URL_VARIABLE, load_settings
+
+
+class MissingPostgresUrlError(PlanasonixError):
+    """The stack uses a Postgres of somebody else's, whose URL is not written down anywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The stack was started with {POSTGRES_URL_VARIABLE} and does not keep it, since it may hold a password.\n"
+            "Set it here to the same URL."
+        )
+
+
+@click.command("env")
+@click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The state directory of the stack. Default: PLANASONIX_STATE, else ./.planasonix.",
+)
+def env_command(*, state: Path | None) -> None:
+    """Print the exports by which `dagster` commands find the running stack: eval "$(planasonix env)"."""
+    from planasonix_orchestrator.runtime.parts import stack_environment
+    from planasonix_orchestrator.runtime.state import read_record
+
+    settings = load_settings()
+    settings = replace(settings, state=(state or settings.state).absolute())
+    record = read_record(settings.state)
+    if not record.embedded and settings.postgres_url is None:
+        raise MissingPostgresUrlError
+    settings = replace(
+        settings,
+        pipelines=Path(record.pipelines),
+        postgres_url=None if record.embedded else settings.postgres_url,
+    )
+    for name, value in stack_environment(settings, code_server_port=record.code_server_port).items():
+        click.echo(f"export {name}={shlex.quote(value)}")

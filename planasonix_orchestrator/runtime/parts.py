@@ -1,0 +1,155 @@
+"""The parts of the stack: which there are, how each is run, and how to tell that it is well."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
+from planasonix_orchestrator.runtime import health
+from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE
+from planasonix_orchestrator.runtime.ports import LOOPBACK
+from planasonix_orchestrator.runtime.postgres import Account, EmbeddedPostgres
+from planasonix_orchestrator.settings import (
+    CODE_SERVER_PORT_VARIABLE,
+    DAGSTER_HOME_VARIABLE,
+    PIPELINES_VARIABLE,
+    POSTGRES_URL_VARIABLE,
+    STATE_VARIABLE,
+    Settings,
+)
+
+DATABASE = "planasonix"
+DEFINITIONS = "planasonix_orchestrator.definitions"
+API = "api_adapter.asgi:app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The ports that the stack listens on, all on the loopback interface."""
+
+    api: int
+    webserver: int
+    code_server: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part: a process, or (with an empty command) something that others run and that is only watched.
+
+    `url` is for people and holds no password. `prepare` is called before each start.
+    """
+
+    name: str
+    url: str
+    probe: health.Probe
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    log: Path | None = None
+    account: Account | None = None
+    prepare: Callable[[], None] = lambda: None
+
+
+def postgres_url(settings: Settings) -> str:
+    """Return the URL of the stack's database, which may hold a password."""
+    return settings.postgres_url or embedded_postgres(settings).url(DATABASE)
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """Return the server that serves where no URL is set."""
+    return EmbeddedPostgres(settings.state / POSTGRES_FOLDER)
+
+
+def stack_environment(settings: Settings, *, code_server_port: int) -> dict[str, str]:
+    """Return the variables by which the parts, and plain `dagster` commands, find each other."""
+    return {
+        POSTGRES_URL_VARIABLE: postgres_url(settings),
+        DAGSTER_HOME_VARIABLE: str(settings.dagster_home),
+        PIPELINES_VARIABLE: str(settings.pipelines),
+        STATE_VARIABLE: str(settings.state),
+        CODE_SERVER_PORT_VARIABLE: str(code_server_port),
+    }
+
+
+def write_dagster_home(settings: Settings) -> None:
+    """Make the Dagster home, with the templates of dagster.yaml and workspace.yaml as they are now."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    for template in files("planasonix_orchestrator.runtime").joinpath("templates").iterdir():
+        (settings.dagster_home / template.name).write_bytes(template.read_bytes())
+
+
+def build_parts(
+    settings: Settings, *, ports: Ports, definitions: str = DEFINITIONS, api: str = API
+) -> tuple[Part, ...]:
+    """Return the parts; the first is Postgres, without which the others can't start."""
+    shared = stack_environment(settings, code_server_port=ports.code_server)
+    environment = {**os.environ, **shared, STACK_VARIABLE: str(settings.state)}
+
+    def python_part(name: str, *command: str, url: str, probe: health.Probe) -> Part:
+        return Part(
+            name=name,
+            url=url,
+            probe=probe,
+            command=(sys.executable, "-m", *command),
+            environment=environment,
+            log=settings.logs / f"{name}.log",
+        )
+
+    workspace = str(settings.dagster_home / "workspace.yaml")
+    code_server = ("dagster", "code-server", "start", "-m", DEFINITIONS, "--location-name", CODE_LOCATION_NAME)
+    webserver = ("dagster_webserver", "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
+    webserver_url = f"http://{LOOPBACK}:{ports.webserver}"
+    api_url = f"http://{LOOPBACK}:{ports.api}"
+    return (
+        _postgres_part(settings),
+        python_part(
+            "code-server",
+            *code_server,
+            *("-h", LOOPBACK, "-p", str(ports.code_server)),
+            url=f"grpc://{LOOPBACK}:{ports.code_server}",
+            probe=health.code_server_probe(ports.code_server),
+        ),
+        python_part(
+            "daemon",
+            "dagster._daemon",
+            "run",
+            "-w",
+            workspace,
+            url="",
+            probe=health.daemon_probe(postgres_url(settings)),
+        ),
+        python_part(
+            "webserver", *webserver, url=webserver_url, probe=health.http_probe(f"{webserver_url}/server_info")
+        ),
+        python_part(
+            "api",
+            *("uvicorn", API, "--host", LOOPBACK, "--port", str(ports.api), "--no-access-log"),
+            url=api_url,
+            probe=health.http_probe(f"{api_url}/livez"),
+        ),
+    )
+
+
+def _postgres_part(settings: Settings) -> Part:
+    if settings.postgres_url:
+        address = urlsplit(settings.postgres_url)
+        place = address.netloc.rpartition("@")[2]
+        return Part(
+            name="postgres",
+            url=f"{address.scheme}://{place}{address.path}",
+            probe=health.postgres_probe(settings.postgres_url),
+        )
+    server = embedded_postgres(settings)
+    return Part(
+        name="postgres",
+        url=server.url(DATABASE),
+        probe=health.embedded_postgres_probe(server, database=DATABASE),
+        command=server.command,
+        environment=server.environment,
+        log=settings.logs / "postgres.log",
+        account=server.account,
+        prepare=server.prepare,
+    )

@@ -1,0 +1,88 @@
+"""The stack as a whole: everything that `planasonix up` does, without a word about how it looks."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from planasonix_orchestrator.runtime.errors import MissingPipelinesError
+from planasonix_orchestrator.runtime.leftovers import end_leftovers, guarded
+from planasonix_orchestrator.runtime.parts import Part, Ports, build_parts, write_dagster_home
+from planasonix_orchestrator.runtime.ports import choose_port
+from planasonix_orchestrator.runtime.state import StackRecord, locked, write_record
+from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor, Tell
+from planasonix_orchestrator.runtime.watcher import PipelineWatcher
+from planasonix_orchestrator.settings import Settings
+
+DEFAULT_PORTS = Ports(api=8000, webserver=3000, code_server=4266)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPart:
+    """A part that is well: what to show of it. `pid` is None for a Postgres of somebody else's."""
+
+    part: Part
+    pid: int | None
+
+
+def run_stack(
+    settings: Settings,
+    *,
+    wished: Ports = DEFAULT_PORTS,
+    when_well: Callable[[Sequence[RunningPart]], None],
+    tell: Tell,
+    pace: Pace | None = None,
+) -> None:
+    """Run the stack until Ctrl-C, SIGTERM or SIGHUP, and leave nothing behind, however it ends.
+
+    `AlreadyRunningError`, `MissingPipelinesError` or `PartError` if it can't run. `tell` gets one line for each thing
+    that somebody should know.
+    """
+    if not settings.pipelines.is_dir():
+        raise MissingPipelinesError(settings.pipelines)
+    with locked(settings.state) as lock, guarded(settings.state, keep_open=[lock]):
+        end_leftovers(settings.state)
+        ports = _choose_ports(wished, tell=tell)
+        settings.logs.mkdir(exist_ok=True)
+        write_dagster_home(settings)
+        record = StackRecord(
+            pipelines=str(settings.pipelines),
+            code_server_port=ports.code_server,
+            embedded=settings.postgres_url is None,
+        )
+        write_record(settings.state, record=record)
+        supervisor = Supervisor(build_parts(settings, ports=ports), state=settings.state, tell=tell, pace=pace)
+        watcher = PipelineWatcher(settings.pipelines, code_server_port=ports.code_server, tell=tell)
+
+        async def show_and_watch() -> None:
+            when_well([RunningPart(part=keeper.part, pid=keeper.pid) for keeper in supervisor.keepers])
+            await watcher.watch()
+
+        asyncio.run(_until_signal(supervisor.run(show_and_watch)))
+
+
+async def _until_signal(running: Coroutine[object, None, None]) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    task = asyncio.create_task(running)
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    # Once only: a second Ctrl-C must not break off the stopping.
+    if task.done():
+        return task.result()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _choose_ports(wished: Ports, *, tell: Tell) -> Ports:
+    chosen: dict[str, int] = {}
+    for name in ("api", "webserver", "code_server"):
+        port = getattr(wished, name)
+        chosen[name] = choose_port(port, taken=chosen.values())
+        if port not in (0, chosen[name]):
+            tell(f"Port {port} is taken; the {name.replace('_', ' ')} listens on {chosen[name]}.")
+    return Ports(**chosen)

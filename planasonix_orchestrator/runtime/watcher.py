@@ -1,0 +1,84 @@
+"""The watcher: loads the pipelines anew whenever a file of theirs changes, and says what is wrong with them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+import grpc
+from watchfiles import Change, awatch
+
+from planasonix_orchestrator.errors import Problem
+from planasonix_orchestrator.runtime.code_server import reload_code
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# A change is acted upon after a lull this long, but not later than that.
+LULL_MILLISECONDS = 50
+LONGEST_WAIT_MILLISECONDS = 400
+SECONDS_TO_LOOK_AGAIN = 1.0
+
+
+class PipelineWatcher:
+    """Watches a folder of pipelines for the code server on `code_server_port`, and tells problems one line each."""
+
+    def __init__(self, pipelines: Path, *, code_server_port: int, tell: Callable[[str], None]) -> None:
+        self._pipelines = pipelines
+        self._port = code_server_port
+        self._tell = tell
+        self._told: frozenset[Problem] = frozenset()
+
+    async def watch(self) -> None:
+        """Tell the problems that there are, then follow the changes for ever; many at once make one reload."""
+        await self._tell_problems()
+        async for _ in self._changes():
+            await asyncio.gather(self._reload(), self._tell_problems())
+
+    async def _changes(self) -> AsyncIterator[None]:
+        while True:
+            try:
+                async for _ in awatch(
+                    self._pipelines,
+                    watch_filter=self._concerns,
+                    debounce=LONGEST_WAIT_MILLISECONDS,
+                    step=LULL_MILLISECONDS,
+                ):
+                    yield
+                    if not self._pipelines.exists():
+                        break
+            except FileNotFoundError:
+                # Somebody moved the folder away, as switching a branch does; it may come back.
+                pass
+            await asyncio.sleep(SECONDS_TO_LOOK_AGAIN)
+            if self._pipelines.exists():
+                yield
+
+    def _concerns(self, _change: Change, path: str) -> bool:
+        relative = Path(path).relative_to(self._pipelines)
+        return relative.suffix in SUFFIXES and not any(part.startswith(".") for part in relative.parts)
+
+    async def _reload(self) -> None:
+        try:
+            await asyncio.to_thread(reload_code, self._port)
+        except grpc.RpcError as error:
+            # A code server that is not there loads the files as they are when it is back.
+            self._tell(f"The pipelines were not loaded anew: the code server answers {error.code().name}.")
+
+    async def _tell_problems(self) -> None:
+        problems = await asyncio.to_thread(find_problems, self._pipelines)
+        for line in _news(problems, told=self._told):
+            self._tell(line)
+        self._told = frozenset(problems)
+
+
+def find_problems(pipelines: Path) -> tuple[Problem, ...]:
+    """Return all problems of the pipeline files in the folder."""
+    # These load DuckDB and sqlglot, which the start of the stack need not wait for.
+    from planasonix_orchestrator.compiler.compile import compile_folder
+    from planasonix_orchestrator.graph.loading import load_folder
+    from planasonix_orchestrator.nodes.catalog import load_catalog
+
+    return compile_folder(load_folder(pipelines), catalog=load_catalog()).problems
+
+
+def _news(problems: Iterable[Problem], *, told: frozenset[Problem]) -> list[str]:
+    new = [str(problem) for problem in problems if problem not in told]
+    return ["The pipelines have no problem any more."] if told and not problems else new
