@@ -32,7 +32,7 @@ def validate_command(context: click.Context, files: tuple[Path, ...], pipelines:
 
     Exit code 0 if nothing is wrong, 1 if something is.
     """
-    compiled = compile_folder(_load(files, pipelines), catalog=load_catalog())
+    compiled = compile_folder(load_documents(files, pipelines=pipelines), catalog=load_catalog())
     problems = sorted(compiled.problems, key=_place)
     if as_json:
         document = {
@@ -51,7 +51,8 @@ def validate_command(context: click.Context, files: tuple[Path, ...], pipelines:
     context.exit(1 if problems else 0)
 
 
-def _load(files: Sequence[Path], pipelines: Path | None) -> LoadedFolder:
+def load_documents(files: Sequence[Path], *, pipelines: Path | None) -> LoadedFolder:
+    """Load files, or folders of them, with the connections nearest to the first; without any the pipelines folder."""
     if not files:
         return load_folder(pipelines or load_settings().pipelines)
     found = [file for given in files for file in (find_files(given) if given.is_dir() else (given,))]

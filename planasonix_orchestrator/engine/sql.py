@@ -78,7 +78,7 @@ def parse_type(text: str) -> exp.Expression:
 
 def is_volatile(expression: exp.Expr) -> bool:
     """Say whether computing this twice may give different rows: random(), now(), LIMIT, first(), row_number() ..."""
-    query = exp.select("*").from_(expression) if isinstance(expression, exp.Query) else exp.select(expression)
+    query = exp.select(exp.Star()).from_(expression) if isinstance(expression, exp.Query) else exp.select(expression)
     return grammar.read(query.sql("duckdb")).is_volatile
 
 

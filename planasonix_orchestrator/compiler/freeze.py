@@ -1,0 +1,53 @@
+"""The last step of the compiler: a draft without problems becomes the frozen plan."""
+
+import hashlib
+import json
+from typing import Any
+
+from planasonix_orchestrator.compiler.draft import Draft
+from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable
+from planasonix_orchestrator.graph.document import PipelineDocument, VariableDocument
+
+_WITHOUT_MEANING = {"project_id", "folder_id", "created_at", "updated_at", "status"}
+
+
+def freeze(draft: Draft) -> PipelinePlan:
+    """Return the plan of a draft; expects that it has no problems, and its steps in order."""
+    document = draft.document
+    return PipelinePlan(
+        pipeline_id=document.id,
+        name=document.name,
+        description=document.description,
+        version=document_version(document),
+        tags=document.tags,
+        variables=tuple(_variable(name, variable) for name, variable in document.variables.items()),
+        steps=tuple(step.as_step() for step in draft.steps),
+        document=document.model_dump(by_alias=True, mode="json", exclude_none=True),
+        file=str(draft.loaded.file),
+        updated_at=draft.loaded.updated_at,
+    )
+
+
+def document_version(document: PipelineDocument) -> str:
+    """Return the hash of what the document means: 16 hex characters.
+
+    Equal for documents that differ only in file name, times, place in a folder, status, or where the canvas draws
+    their nodes.
+    """
+    meaning: dict[str, Any] = document.model_dump(
+        by_alias=True,
+        mode="json",
+        exclude={**dict.fromkeys(_WITHOUT_MEANING, True), "nodes": {"__all__": {"position"}}},
+    )
+    canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _variable(name: str, variable: VariableDocument) -> PlanVariable:
+    return PlanVariable(
+        name=name,
+        type=variable.type,
+        default=variable.default,
+        required=variable.required or "default" not in variable.model_fields_set,
+        description=variable.description,
+    )
