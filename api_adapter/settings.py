@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 POSTGRES_URL_VARIABLE = "PLANASONIX_POSTGRES_URL"
 CODE_SERVER_PORT_VARIABLE = "PLANASONIX_CODE_SERVER_PORT"
@@ -41,7 +42,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> ApiSettings:
     values = os.environ if environment is None else environment
     return ApiSettings(
         postgres_url=_required(values, POSTGRES_URL_VARIABLE, "the URL of Dagster's Postgres database"),
-        dagster_home=_required(values, DAGSTER_HOME_VARIABLE, "the folder that holds dagster.yaml"),
+        dagster_home=_home(values),
         code_server_port=_port(values),
     )
 
@@ -51,6 +52,14 @@ def _required(values: Mapping[str, str], variable: str, meaning: str) -> str:
     if not value:
         raise MissingSettingError(variable, meaning=meaning)
     return value
+
+
+def _home(values: Mapping[str, str]) -> str:
+    """Refuse a home without dagster.yaml: Dagster would quietly keep its record elsewhere than in Postgres."""
+    home = _required(values, DAGSTER_HOME_VARIABLE, "the folder that holds dagster.yaml")
+    if not (Path(home) / "dagster.yaml").is_file():
+        raise InvalidSettingError(DAGSTER_HOME_VARIABLE, home, expected="a folder that holds dagster.yaml")
+    return home
 
 
 def _port(values: Mapping[str, str]) -> int:

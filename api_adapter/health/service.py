@@ -22,29 +22,29 @@ class NotReadyError(ApiError):
 
 def check_readiness(services: Services) -> dict[str, str]:
     """Return every part as ``ok``; `NotReadyError` names those that are not."""
-    checks = {
+    checks: dict[str, Callable[[], str | None]] = {
         "postgres": services.storage.ping,
-        "daemon": lambda: _check_daemon(services),
+        "daemon": lambda: _daemon_trouble(services),
         "codeLocation": services.control.check,
     }
-    reasons = {part: reason for part, check in checks.items() if (reason := _reason(check)) is not None}
+    reasons = {part: reason for part, check in checks.items() if (reason := _reason(check))}
     if reasons:
         raise NotReadyError(reasons)
     return dict.fromkeys(checks, "ok")
 
 
-def _check_daemon(services: Services) -> None:
+def _daemon_trouble(services: Services) -> str | None:
     heartbeat = services.storage.last_heartbeat()
     if heartbeat is None:
-        raise UnavailableError("The Dagster daemon has never run here; start `dagster-daemon run`. It")
+        return "The Dagster daemon has never run here, so runs would stay queued. Start `dagster-daemon run`."
     age = services.clock() - heartbeat
     if age > _OLDEST_HEARTBEAT:
-        raise UnavailableError(f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. It")
+        return f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. Restart it."
+    return None
 
 
-def _reason(check: Callable[[], None]) -> str | None:
+def _reason(check: Callable[[], str | None]) -> str | None:
     try:
-        check()
+        return check()
     except UnavailableError as error:
         return error.message
-    return None

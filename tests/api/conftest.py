@@ -1,0 +1,122 @@
+"""A Dagster of the API's tests: its home and database, its record, its code server, and the API over them."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from dagster import DagsterInstance
+from dagster._grpc.client import DagsterGrpcClient
+
+from api_adapter.app import create_app
+from api_adapter.control import open_control
+from api_adapter.dependencies import Services
+from api_adapter.settings import ApiSettings
+from api_adapter.storage import Storage, open_storage
+from tests.api.serving import serve
+from tests.api.waiting import wait_until
+from tests.conftest import superuser
+
+_DAGSTER_YAML = """
+storage: {{postgres: {{postgres_url: "{url}"}}}}
+run_coordinator: {{module: dagster._core.run_coordinator, class: QueuedRunCoordinator}}
+telemetry: {{enabled: false}}
+"""
+
+
+@contextmanager
+def dagster_home(folder: Path, *, url: str) -> Iterator[DagsterInstance]:
+    """An instance whose record is in the database at `url` and whose home is `folder`."""
+    (folder / "dagster.yaml").write_text(_DAGSTER_YAML.format(url=url))
+    with DagsterInstance.from_config(str(folder)) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_server: str) -> str:
+    """The database that the tests of this folder share; each looks only at runs of its own making."""
+    name = f"api_{uuid4().hex}"
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster")
+
+
+@pytest.fixture(scope="session")
+def instance(home: Path, database_url: str) -> Iterator[DagsterInstance]:
+    with dagster_home(home, url=database_url) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def storage(database_url: str) -> Iterator[Storage]:
+    with open_storage(database_url) as storage:
+        yield storage
+
+
+@pytest.fixture(scope="session")
+def code_server(home: Path, instance: DagsterInstance) -> Iterator[int]:
+    """The port of a real code server that serves `tests.api.served`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    command = [sys.executable, "-m", "dagster", "api", "grpc", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--module-name", "tests.api.served", "--location-name", "planasonix", "--log-level", "error"]
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, env=environment) as server:
+        try:
+            client = DagsterGrpcClient(port=port, host="127.0.0.1")
+            wait_until(lambda: _serves(client, process=server), seconds=60)
+            yield port
+        finally:
+            server.terminate()
+
+
+def _serves(client: DagsterGrpcClient, *, process: "subprocess.Popen[bytes]") -> bool:
+    assert process.poll() is None, "the code server ended"
+    status: str = client.health_check_query()
+    return status == "SERVING"
+
+
+@pytest.fixture(scope="session")
+def settings(home: Path, database_url: str, code_server: int) -> ApiSettings:
+    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=code_server)
+
+
+@contextmanager
+def serving(settings: ApiSettings) -> Iterator[httpx.Client]:
+    """The API over a Dagster, served by uvicorn."""
+
+    @contextmanager
+    def open_services() -> Iterator[Services]:
+        with open_storage(settings.postgres_url) as storage, open_control(settings) as control:
+            yield Services(storage=storage, control=control)
+
+    with serve(create_app(open_services)) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def reader(home: Path, instance: DagsterInstance, database_url: str) -> Iterator[httpx.Client]:
+    """The API without a code server: all that reading runs needs."""
+    settings = ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=1)
+    with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client(settings: ApiSettings) -> Iterator[httpx.Client]:
+    """The API with everything behind it but the daemon."""
+    with serving(settings) as client:
+        yield client

@@ -1,0 +1,180 @@
+"""A small code location, published as the orchestrator publishes its own: what the API's tests run."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.contract.names import encode_name
+from planasonix_orchestrator.contract.tags import NODE_TYPE, PIPELINE_ID
+
+Figures = Mapping[str, int]
+
+
+def node(
+    node_id: str, *, type_name: str, figures: Figures, retries: int = 0, inputs: bool = True
+) -> Callable[..., Any]:
+    """An op of a node type under a node's own alias, as the orchestrator builds them."""
+
+    @dg.op(
+        name=type_name.replace(".", "_"),
+        ins={"rows": dg.In(dg.Nothing)} if inputs else {},
+        tags={NODE_TYPE: type_name},
+        retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None,
+    )
+    def work(context: dg.OpExecutionContext) -> dg.Output[None]:
+        act = ACTS.get(context.op.name)
+        if act is not None:
+            act(context)
+        return dg.Output(None, metadata=dict(figures))
+
+    return work.alias(encode_name(node_id))
+
+
+def read_rows(context: dg.OpExecutionContext) -> None:
+    context.log.info("Started read")
+    context.log.debug("Details of the read")
+
+
+def fail_at_first(context: dg.OpExecutionContext) -> None:
+    if context.retry_number == 0:
+        raise ConnectionError("the warehouse hung up")
+
+
+def fail(context: dg.OpExecutionContext) -> None:
+    raise ValueError("column 'amount' does not exist")
+
+
+def wait(context: dg.OpExecutionContext) -> None:
+    for _ in range(2400):
+        time.sleep(0.05)
+
+
+ACTS = {"n_source": read_rows, "n_flaky": fail_at_first, "n_bad": fail, "n_wait": wait}
+
+
+@dg.resource(config_schema={"day": dg.Field(str, default_value="2025-01-01"), "top": dg.Field(int, is_required=False)})
+def variables(context: dg.InitResourceContext) -> Any:
+    return context.resource_config
+
+
+@dg.job(
+    tags={PIPELINE_ID: "pl_crm"},
+    resource_defs={"variables": variables},
+    config={"resources": {"variables": {"config": {"day": "2025-01-01"}}}},
+    executor_def=dg.in_process_executor,
+)
+def crm_to_warehouse() -> None:
+    source = node(
+        "n_source",
+        type_name="source.postgres",
+        figures={metadata.ROWS_OUT: 7, metadata.BYTES_READ: 70},
+        inputs=False,
+    )
+    middle = node(
+        "keep-recent",
+        type_name="transform.filter",
+        figures={metadata.ROWS_IN: 7, metadata.ROWS_OUT: 5, metadata.BYTES_SHUFFLED: 11},
+    )
+    flaky = node(
+        "n_flaky",
+        type_name="destination.postgres",
+        figures={metadata.ROWS_IN: 5, metadata.BYTES_WRITTEN: 50},
+        retries=1,
+    )
+    flaky(middle(source()))
+
+
+@dg.job(tags={PIPELINE_ID: "pl_bad"}, executor_def=dg.in_process_executor)
+def failing() -> None:
+    source = node("n_source", type_name="source.csv", figures={metadata.ROWS_OUT: 3}, inputs=False)
+    bad = node("n_bad", type_name="transform.select", figures={})
+    after = node("n_after", type_name="destination.csv", figures={})
+    after(bad(source()))
+
+
+@dg.job(tags={PIPELINE_ID: "pl_slow"}, executor_def=dg.in_process_executor)
+def slow() -> None:
+    waiting = node("n_wait", type_name="source.csv", figures={}, inputs=False)
+    after = node("n_after", type_name="destination.csv", figures={})
+    after(waiting())
+
+
+@dg.op
+def extract() -> int:
+    return 1
+
+
+@dg.op
+def clean(rows: int) -> int:
+    return rows
+
+
+@dg.op
+def publish(rows: int) -> None:
+    pass
+
+
+@dg.graph
+def tidy(rows: int) -> int:
+    tidied: int = clean(clean.alias("clean_first")(rows))
+    return tidied
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def nightly() -> None:
+    """A job that was not compiled from a pipeline."""
+    publish(tidy(extract()))
+
+
+def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]:
+    """A pipeline as the code location publishes it."""
+    graph = {"id": pipeline_id, "name": name, "status": "active", "nodes": [], "edges": [], **document}
+    return {
+        "id": pipeline_id,
+        "name": name,
+        "jobName": encode_name(name),
+        "version": "0123456789abcdef",
+        "updatedAt": "2025-03-01T00:00:00Z",
+        "order": [],
+        "document": graph,
+    }
+
+
+PIPELINES = [
+    published(
+        "pl_crm",
+        name="crm_to_warehouse",
+        projectId="proj_sales",
+        nodes=[{"id": "n_source", "type": "source.postgres", "config": {"table": "public.contacts"}}],
+        variables={"day": {"type": "date", "default": "2025-01-01"}, "top": {"type": "integer", "default": 10}},
+    ),
+    published("pl_bad", name="failing", status="draft"),
+    published("pl_slow", name="slow"),
+    published("pl_demanding", name="failing", variables={"region": {"type": "string", "required": True}}),
+]
+PROBLEMS = [
+    {
+        "code": "unknown_type",
+        "message": "there is no node type 'source.postgre'",
+        "file": "broken.yaml",
+        "line": 4,
+        "column": 11,
+        "path": "$.nodes[0].type",
+        "hint": "did you mean 'source.postgres'?",
+        "pipelineId": "pl_broken",
+    }
+]
+
+
+@dg.repository(
+    name=metadata.REPOSITORY_NAME,
+    metadata={
+        metadata.PIPELINES: dg.MetadataValue.json(PIPELINES),
+        metadata.PROBLEMS: dg.MetadataValue.json(PROBLEMS),
+    },
+)
+def planasonix() -> list[Any]:
+    return [crm_to_warehouse, failing, slow, nightly]

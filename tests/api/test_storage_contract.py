@@ -1,0 +1,159 @@
+"""The storage room against the installed Dagster: what `DagsterInstance` says of a run, we say too."""
+
+from datetime import UTC, datetime
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
+
+from api_adapter.storage import STATUSES, RunFilter, RunStatus, Storage
+from api_adapter.storage.nodes import NodeRecord
+from planasonix_orchestrator.contract import metadata
+from tests.api import served
+from tests.api.making import execute, make_run
+
+
+def nodes_of(storage: Storage, run_id: str) -> dict[str, NodeRecord]:
+    found = storage.read_nodes(run_id)
+    assert found is not None
+    return {node.node_id: node for node in found[1]}
+
+
+def test_every_status_of_dagster_has_a_status_here() -> None:
+    """Each Dagster status maps to exactly one of the five of the status reference."""
+    mapped = sorted(name for several in STATUSES.values() for name in several)
+    assert mapped == sorted(status.value for status in DagsterRunStatus)
+
+
+@pytest.mark.parametrize(
+    ("job", "status"),
+    [(served.crm_to_warehouse, "succeeded"), (served.failing, "failed"), (served.nightly, "succeeded")],
+)
+def test_a_run_reads_as_dagster_tells_it(
+    job: JobDefinition, status: RunStatus, instance: DagsterInstance, storage: Storage
+) -> None:
+    """Status, times, job, tags and snapshot are those of Dagster's own record."""
+    run_id = execute(job, instance=instance, tags={"team": "sales"})
+    theirs = instance.get_run_record_by_id(run_id)
+    ours = storage.read_run(run_id)
+    assert theirs is not None
+    assert ours is not None
+    assert ours.status == status
+    assert ours.dagster_status == theirs.dagster_run.status.value
+    assert ours.job_name == theirs.dagster_run.job_name
+    assert ours.snapshot_id == theirs.dagster_run.job_snapshot_id
+    assert ours.position == theirs.storage_id
+    assert ours.queued_at == theirs.create_timestamp
+    assert ours.started_at == datetime.fromtimestamp(theirs.start_time or 0, UTC)
+    assert ours.finished_at == datetime.fromtimestamp(theirs.end_time or 0, UTC)
+    assert ours.tags.items() >= theirs.dagster_run.tags.items()
+
+
+def test_nodes_agree_with_dagsters_step_stats(instance: DagsterInstance, storage: Storage) -> None:
+    """Start, end and outcome of each node are those of Dagster's step statistics."""
+    for job in (served.crm_to_warehouse, served.failing):
+        run_id = execute(job, instance=instance)
+        nodes = {node.node_id: node for node in nodes_of(storage, run_id).values()}
+        for stats in instance.get_run_step_stats(run_id):
+            node = nodes[stats.step_key.replace("_x2d_", "-")]
+            if stats.status is None:  # never started; Dagster has no word for it
+                assert node.status == "skipped"
+                continue
+            assert node.status == {"SUCCESS": "succeeded", "FAILURE": "failed"}[stats.status.value]
+            assert node.started_at == datetime.fromtimestamp(stats.start_time or 0, UTC)
+            assert node.finished_at == datetime.fromtimestamp(stats.end_time or 0, UTC)
+
+
+def test_nodes_come_in_topological_order_with_their_types(instance: DagsterInstance, storage: Storage) -> None:
+    """Node ids are the user's, also those that Dagster refuses, and types those of the op tags."""
+    nodes = nodes_of(storage, execute(served.crm_to_warehouse, instance=instance))
+    assert [(node.node_id, node.type) for node in nodes.values()] == [
+        ("n_source", "source.postgres"),
+        ("keep-recent", "transform.filter"),
+        ("n_flaky", "destination.postgres"),
+    ]
+
+
+def test_a_retried_node_counts_its_retries(instance: DagsterInstance, storage: Storage) -> None:
+    """A node that succeeds at its second attempt has succeeded, with one retry and no error."""
+    nodes = nodes_of(storage, execute(served.crm_to_warehouse, instance=instance))
+    assert (nodes["n_flaky"].status, nodes["n_flaky"].retries, nodes["n_flaky"].error) == ("succeeded", 1, None)
+    assert nodes["n_source"].retries == 0
+    assert nodes["keep-recent"].metrics == {
+        metadata.ROWS_IN: 7,
+        metadata.ROWS_OUT: 5,
+        metadata.BYTES_SHUFFLED: 11,
+    }
+
+
+def test_a_failed_run_tells_which_node_and_why(instance: DagsterInstance, storage: Storage) -> None:
+    """The failing node carries the user's own error; what came after it is skipped."""
+    nodes = nodes_of(storage, execute(served.failing, instance=instance))
+    assert [node.status for node in nodes.values()] == ["succeeded", "failed", "skipped"]
+    error = nodes["n_bad"].error
+    assert error is not None
+    assert (error.class_name, error.message) == ("ValueError", "column 'amount' does not exist")
+
+
+def test_a_foreign_job_is_told_by_its_op_names(instance: DagsterInstance, storage: Storage) -> None:
+    """A job not compiled by us has a pipeline id from its name, node types from its ops, nested graphs unfolded."""
+    run_id = execute(served.nightly, instance=instance)
+    run = storage.read_run(run_id)
+    assert run is not None
+    assert (run.pipeline_id, run.pipeline_name, run.trigger) == ("pl_nightly", "nightly", "manual")
+    nodes = nodes_of(storage, run_id)
+    assert [(node.node_id, node.type, node.status) for node in nodes.values()] == [
+        ("extract", "extract", "succeeded"),
+        ("tidy.clean_first", "clean", "succeeded"),
+        ("tidy.clean", "clean", "succeeded"),
+        ("publish", "publish", "succeeded"),
+    ]
+    listed = storage.list_runs(RunFilter(pipeline_id="pl_nightly"), limit=1)
+    assert [run.dagster_id for run in listed] == [run_id]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (DagsterRunStatus.NOT_STARTED, ["queued", "pending"]),
+        (DagsterRunStatus.STARTING, ["queued", "pending"]),
+        (DagsterRunStatus.STARTED, ["queued", "pending"]),
+        (DagsterRunStatus.CANCELED, ["canceled", "canceled"]),
+        (DagsterRunStatus.FAILURE, ["skipped", "skipped"]),
+    ],
+)
+def test_nodes_that_never_started_are_listed_too(
+    status: DagsterRunStatus, expected: list[str], instance: DagsterInstance, storage: Storage
+) -> None:
+    """A node without events is queued once its inputs are there, pending before, and ended with its run."""
+    run = make_run(instance, status=status)
+    assert [node.status for node in nodes_of(storage, run.run_id).values()] == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "trigger"),
+    [
+        ({}, "manual"),
+        ({"planasonix/trigger": "api"}, "api"),
+        ({"dagster/schedule_name": "nightly"}, "schedule"),
+        ({"dagster/sensor_name": "files"}, "sensor"),
+        ({"dagster/backfill": "abc", "dagster/schedule_name": "x"}, "backfill"),
+    ],
+)
+def test_the_trigger_is_known_for_runs_that_dagster_started(
+    tags: dict[str, str], trigger: str, instance: DagsterInstance, storage: Storage
+) -> None:
+    """Our tag tells the trigger; without it Dagster's own tags do; without any it was a person."""
+    run = storage.read_run(make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags=tags).run_id)
+    assert run is not None
+    assert run.trigger == trigger
+
+
+def test_the_daemon_is_alive_when_it_says_so(instance: DagsterInstance, storage: Storage) -> None:
+    """The heartbeat read is the one that Dagster's queue daemon wrote."""
+    from dagster._daemon.types import DaemonHeartbeat
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    instance.add_daemon_heartbeat(
+        DaemonHeartbeat(timestamp=now.timestamp(), daemon_type="QUEUED_RUN_COORDINATOR", daemon_id="1", errors=[])
+    )
+    assert storage.last_heartbeat() == now
