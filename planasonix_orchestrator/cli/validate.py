@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def validate_command(context: click.Context, files: tuple[Path, ...], pipelines:
         }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
-        _print_rich(problems, console=Console(highlight=False))
+        print_problems(problems, console=Console(highlight=False))
     else:
         for problem in problems:
             click.echo(str(problem))
@@ -83,23 +83,27 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _print_rich(problems: Sequence[Problem], *, console: Console) -> None:
+def print_problems(problems: Sequence[Problem], *, console: Console) -> None:
+    """Print problems, which are sorted by file, with the lines they stand in; never a line that shows a secret."""
     for file, group in groupby(problems, key=lambda problem: problem.file):
+        of_file = tuple(group)
+        secret = {problem.line for problem in of_file if problem.code == "plain_secret"}
+        lines = {number: line for number, line in enumerate(_lines(file), start=1) if number not in secret}
         console.print(Text(file or "", style="bold underline"))
-        lines = _lines(file)
-        for problem in group:
+        for problem in of_file:
             for text in _problem_texts(problem, lines=lines, width=console.width):
                 console.print(text)
         console.print()
 
 
-def _problem_texts(problem: Problem, *, lines: Sequence[str], width: int) -> Iterator[Text]:
+def _problem_texts(problem: Problem, *, lines: Mapping[int, str], width: int) -> Iterator[Text]:
     place = f"{problem.line}:{problem.column}" if problem.line else "-"
     yield Text.assemble(
         (f"  {place:>7}  ", "cyan"), (problem.message, "bold red"), f"  {problem.path}  ", (f"[{problem.code}]", "dim")
     )
-    if problem.line and problem.column and problem.line <= len(lines):
-        yield from _excerpt(lines[problem.line - 1], column=problem.column, width=width - 13)
+    line = lines.get(problem.line or 0)
+    if line is not None and problem.column:
+        yield from _excerpt(line, column=problem.column, width=width - 13)
     if problem.hint:
         yield Text.assemble(" " * 11, (f"hint: {problem.hint}", "green"))
 

@@ -39,8 +39,12 @@ class EdgeDocument(DocumentModel):
     """Rows flow from the `source` node to the `target` node."""
 
     id: str | None = None
-    source: Identifier = Field(validation_alias=AliasChoices("source", "from"))
-    target: Identifier = Field(validation_alias=AliasChoices("target", "to"))
+    source: Identifier = Field(
+        validation_alias=AliasChoices("source", "from"), description="The id of the node that the rows come from."
+    )
+    target: Identifier = Field(
+        validation_alias=AliasChoices("target", "to"), description="The id of the node that the rows go to."
+    )
     source_port: str | None = Field(
         default=None, validation_alias=AliasChoices("sourcePort", "sourceHandle", "source_port")
     )
@@ -74,8 +78,8 @@ class ScheduleDocument(DocumentModel):
 class PipelineDocument(DocumentModel):
     """One pipeline: nodes joined by edges, its variables, and what starts it."""
 
-    id: PipelineId
-    name: Identifier
+    id: PipelineId = Field(description="The pipeline's id in the API, unique among all files (`pl_contacts`).")
+    name: Identifier = Field(description="What people call it, unique among all files; its Dagster job is named so.")
     description: str | None = None
     status: Literal["draft", "active", "archived"] = "active"
     project_id: str | None = None
@@ -83,8 +87,10 @@ class PipelineDocument(DocumentModel):
     created_at: datetime | None = Field(default=None, strict=False)
     updated_at: datetime | None = Field(default=None, strict=False)
     tags: dict[str, str] = Field(default_factory=dict, description="Shown on the Dagster job and its runs.")
-    variables: dict[VariableName, VariableDocument] = Field(default_factory=dict)
-    nodes: tuple[NodeDocument, ...] = Field(min_length=1, strict=False)
-    edges: tuple[EdgeDocument, ...] = Field(default=(), strict=False)
-    schedules: tuple[ScheduleDocument, ...] = Field(default=(), strict=False)
-    triggers: tuple[TriggerDocument, ...] = Field(default=(), strict=False)
+    variables: dict[VariableName, VariableDocument] = Field(
+        default_factory=dict, description="What config strings may insert, by name."
+    )
+    nodes: tuple[NodeDocument, ...] = Field(min_length=1, strict=False, description="At least one.")
+    edges: tuple[EdgeDocument, ...] = Field(default=(), strict=False, description="Which node reads from which.")
+    schedules: tuple[ScheduleDocument, ...] = Field(default=(), strict=False, description="When it starts.")
+    triggers: tuple[TriggerDocument, ...] = Field(default=(), strict=False, description="What else starts it.")

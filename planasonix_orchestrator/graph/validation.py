@@ -36,14 +36,15 @@ def model_faults(
 ) -> tuple[Fault, ...]:
     """Return the faults of `data`, which `model` refused with `error`; their paths begin with `prefix`.
 
-    Codes: `missing_field`, `unknown_field`, `invalid_value`. Errors of the members of a union become one fault.
+    Codes: `missing_field`, `unknown_field`, `invalid_value`, `plain_secret`. Errors of the members of a
+    union become one fault.
     """
     errors = [(_path(detail, data), detail) for detail in error.errors(include_url=False)]
     targets = [_target(path, detail) for path, detail in errors]
     groups: dict[tuple[DocumentPath, str], list[ErrorDetails]] = {}
     for (path, detail), target in zip(errors, targets, strict=True):
         if not _is_noise(detail, target, targets):
-            code = {"missing": "missing_field", "extra_forbidden": "unknown_field"}.get(detail["type"], "invalid_value")
+            code = _code(detail)
             groups.setdefault((path if code != "missing_field" else target, code), []).append(detail)
     return tuple(_fault(code, path, details, model, prefix) for (path, code), details in groups.items())
 
@@ -56,6 +57,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if close:
         return f"did you mean {lowered[close[0]]!r}?"
     return f"known: {', '.join(known)}" if known else None
+
+
+def _code(detail: ErrorDetails) -> str:
+    if detail.get("ctx", {}).get("class_name") == _SECRET:
+        return "plain_secret"
+    return {"missing": "missing_field", "extra_forbidden": "unknown_field"}.get(detail["type"], "invalid_value")
 
 
 def _path(detail: ErrorDetails, data: Any) -> DocumentPath:
@@ -96,6 +103,9 @@ def _fault(
         message, hint = f"{path[-1]!r} says what another key here says too", "keep one of them"
     elif code == "unknown_field":
         message, hint = f"unknown key {path[-1]!r}", nearest(str(path[-1]), known)
+    elif code == "plain_secret":  # what stands there now is nobody's business
+        message = f"{path[-1]!r} must be a secret by name: {{env: NAME}}"
+        hint = "put the secret into an environment variable, and the variable's name here"
     else:
         message, hint = _value_message(path, details), _value_hint(detail)
     return Fault(code=code, message=message, path=(*prefix, *path), hint=hint)
@@ -108,8 +118,6 @@ def _value_message(path: DocumentPath, details: Sequence[ErrorDetails]) -> str:
         name = f"item {path[-1]} of {name}"
     if detail["type"] == "union_tag_not_found":
         return f"{name} has no {_discriminator(detail)!r}"
-    if detail.get("ctx", {}).get("class_name") == _SECRET:
-        return f"{name} must be a secret by name: {{env: NAME}}"  # and what it is now is nobody's business
     if all(each["type"] in _EXPECTED for each in details):
         expected = "be " + " or ".join(dict.fromkeys(_EXPECTED[each["type"]] for each in details))
     else:
@@ -133,8 +141,6 @@ def _expected(detail: ErrorDetails) -> str:
 
 def _value_hint(detail: ErrorDetails) -> str | None:
     context = detail.get("ctx", {})
-    if context.get("class_name") == _SECRET:
-        return "put the secret into an environment variable and its name here"
     if detail["type"] in {"union_tag_invalid", "literal_error"}:
         words = re.findall(r"'([^']*)'", context.get("expected_tags") or context["expected"])
         return nearest(str(context.get("tag", detail["input"])), words)
