@@ -33,7 +33,19 @@ class Stack:
 @contextmanager
 def running_stack(*, pipelines: Path, state: Path) -> Iterator[Stack]:
     """Start the stack on free ports, wait until it is ready, lend it, and stop it at the end."""
-    command = [str(PLANASONIX), "up", "--json", "--pipelines", str(pipelines), "--state", str(state)]
+    command = [
+        str(PLANASONIX),
+        "up",
+        "--json",
+        "--port",
+        "0",
+        "--dagster-port",
+        "0",
+        "--pipelines",
+        str(pipelines),
+        "--state",
+        str(state),
+    ]
     # A session of its own: Ctrl-C reaches the demo alone, which then stops the stack in good order.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
