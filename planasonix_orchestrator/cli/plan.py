@@ -46,14 +46,11 @@ def plan_command(pipeline: str, pipelines: Path | None, *, as_json: bool) -> Non
     It tells the order of the steps, where the graph branches, which steps are pushed together into one query, and
     where rows are kept and why. Exit code 1 if the pipeline is unknown or has problems.
     """
-    try:
-        plan = find_plan(pipeline, pipelines=pipelines)
-    except PlanasonixError as error:
-        raise click.ClickException(str(error)) from error
+    plan = find_plan(pipeline, pipelines=pipelines)
     if as_json:
         click.echo(json.dumps(explain(plan), indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
-        Console(highlight=False).print(_tree(outline(plan)))
+        Console(highlight=False).print(plan_tree(outline(plan)))
     else:
         click.echo(explain_text(plan), nl=False)
 
@@ -72,7 +69,8 @@ def find_plan(pipeline: str, *, pipelines: Path | None) -> PipelinePlan:
     for plan in compiled.plans:
         if plan.file == str(file):
             return plan
-    raise InvalidDocumentError([problem for problem in compiled.problems if problem.file == str(file)])
+    problems = [problem for problem in compiled.problems if problem.file == str(file)]
+    raise InvalidDocumentError(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
 
 
 def _find_file(folder: LoadedFolder, pipeline: str) -> Path:
@@ -86,7 +84,8 @@ def _find_file(folder: LoadedFolder, pipeline: str) -> Path:
         raise UnknownPipelineError(pipeline, known=tuple(files)) from error
 
 
-def _tree(entry: Entry, *, depth: int = 0) -> Tree:
+def plan_tree(entry: Entry, *, depth: int = 0) -> Tree:
+    """Return an outline as the tree that terminals show."""
     tree = Tree(Text(entry.text, style=_STYLES[min(depth, len(_STYLES) - 1)]), guide_style="dim")
-    tree.children.extend(_tree(child, depth=depth + 1) for child in entry.children)
+    tree.children.extend(plan_tree(child, depth=depth + 1) for child in entry.children)
     return tree

@@ -73,9 +73,8 @@ def _input_problems(
     draft: Draft, step: DraftStep, arrivals: _Arrivals, led: Mapping[int, InputPort]
 ) -> Iterator[Problem]:
     ports = {port.name: port for port in step.node_type.inputs}
-    for place, edge in arrivals:
-        if place in led:
-            continue
+    astray = [(place, edge) for place, edge in arrivals if place not in led]
+    for place, edge in astray:
         if edge.target_port is not None and ports and edge.target_port not in ports:
             yield draft.loaded.problem(
                 code="unknown_port",
@@ -91,7 +90,7 @@ def _input_problems(
                 hint="put a transform.union or transform.join before it" if ports else "turn the edge around",
             )
     missing = [name for name, port in ports.items() if port.required and port not in led.values()]
-    if missing:
+    if len(missing) > len(astray):  # an edge that went astray was meant for a port that is missing one
         yield draft.loaded.problem(
             code="missing_input",
             message=f"{step.label} takes {_ports(ports)}; no edge leads to {' and '.join(map(repr, missing))}",

@@ -63,9 +63,9 @@ def _storage(step: DraftStep, group: _Group, *, readers: int) -> tuple[Storage, 
     if readers > READERS_OF_A_CHEAP_VIEW:
         return "table", f"{readers} steps read it"
     if group.counted > COUNTED_IN_A_ROW:
-        return "table", f"{COUNTED_IN_A_ROW} views in a row stand before it, and each count computes them again"
+        return "table", f"{COUNTED_IN_A_ROW} views in a row come before it, and counting each step computes them again"
     if group.nested > NESTED:
-        return "table", f"{NESTED} views stand one on the other before it"
+        return "table", f"{NESTED} views come before it, and each statement plans them all again"
     if readers > 1:
         return "view", f"cheap enough to be computed by each of the {readers} steps that read it"
     return (
