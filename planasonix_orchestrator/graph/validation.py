@@ -176,8 +176,10 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
     """Yield each field under each key that a document may use for it, in camelCase."""
     for name, field in model.model_fields.items():
         alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or field.alias or name]
-        yield from ((choice, field) for choice in choices if isinstance(choice, str) and "_" not in choice)
+        if isinstance(alias, AliasChoices):
+            yield from ((choice, field) for choice in alias.choices if isinstance(choice, str) and "_" not in choice)
+        else:
+            yield str(alias or field.alias or name), field
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
