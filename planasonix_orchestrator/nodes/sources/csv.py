@@ -23,7 +23,7 @@ class CsvSourceConfig(NodeConfig):
 
     path: str
     """A file or a glob (`*`, `**`); a relative path starts at the pipelines folder."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=4)] = ","
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """What separates values."""
     quote: Character = '"'
     """What encloses a value that holds delimiters or line ends; empty for none."""
