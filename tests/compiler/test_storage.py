@@ -58,7 +58,7 @@ def test_a_join_with_one_reader_goes_on_as_a_view(tmp_path: Path) -> None:
 
 def test_a_chain_of_counted_views_is_cut(tmp_path: Path) -> None:
     """Each count computes the chain before it, so after a few steps the rows are kept, and the next chain begins."""
-    kept = _kept_in_chain(tmp_path, [KEEP] * 12)
+    kept = _kept_in_chain(tmp_path, [KEEP] * 2 * (COUNTED_IN_A_ROW + 1))
     assert kept == [COUNTED_IN_A_ROW, 2 * COUNTED_IN_A_ROW + 1]
 
 

@@ -7,9 +7,10 @@ from planasonix_orchestrator.compiler.draft import Draft, DraftStep
 from planasonix_orchestrator.compiler.plan import Storage
 
 # Each view that may change the number of rows is counted, and its count computes all views before it once more.
-COUNTED_IN_A_ROW = 4
+# Measured with filters over 5 million rows of Parquet: six such counts take 0.3 s, keeping the rows 0.25 to 0.7 s.
+COUNTED_IN_A_ROW = 6
 # Even views that need no count are planned anew, with all before them, by every statement on the last.
-NESTED = 16
+NESTED = 32
 # Keeping costs many times what computing a cheap view costs, so a few readers may each compute it.
 READERS_OF_A_CHEAP_VIEW = 8
 
