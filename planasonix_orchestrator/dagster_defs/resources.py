@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagster import Bool, Field, Float, InitResourceContext, Int, Noneable, ResourceDefinition, Shape, String
+from dagster import (
+    Bool,
+    DagsterRun,
+    Field,
+    Float,
+    InitResourceContext,
+    Int,
+    Noneable,
+    ResourceDefinition,
+    Shape,
+    String,
+)
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable
 from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
@@ -91,7 +102,7 @@ def _session(settings: Settings) -> ResourceDefinition:
     def resource(context: InitResourceContext) -> Iterator[Session]:
         config = context.resource_config
         with Session(
-            spill=settings.spill / _run_id(context),
+            spill=settings.spill / _run(context).run_id,
             memory_limit=config["memoryLimit"] or settings.memory_limit,
             threads=config["threads"] or settings.threads,
         ) as session:
@@ -120,8 +131,8 @@ def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinit
             surroundings=surroundings,
             session=getattr(context.resources, SESSION_RESOURCE),
             variables=getattr(context.resources, VARIABLES_RESOURCE),
-            run_id=_run_id(context),
-            configs=_given_configs(plan, context.run.run_config if context.run else {}),
+            run_id=_run(context).run_id,
+            configs=_given_configs(plan, _run(context).run_config),
         )
 
     return ResourceDefinition(
@@ -136,7 +147,7 @@ def _given_configs(plan: PipelinePlan, run_config: Mapping[str, Any]) -> dict[st
     return {step.node_id: given[step.op_name].get("config", {}) for step in plan.steps if step.op_name in given}
 
 
-def _run_id(context: InitResourceContext) -> str:
-    if context.run_id is None:
-        raise RuntimeError("this resource belongs to a run")
-    return context.run_id
+def _run(context: InitResourceContext) -> DagsterRun:
+    if context.run is None:
+        raise RuntimeError("the resources of a pipeline exist only in a run")
+    return context.run
