@@ -112,7 +112,10 @@ class _Result:
 def _load_pipeline(file: Path) -> _Result:
     parsed, updated_at = _read(file)
     document, faults = None, parsed.faults
-    if parsed.readable:
+    if parsed.readable and parsed.data is None:
+        hint = "write a document, or remove the file"
+        faults = (Fault(code="empty_document", message="nothing stands here", hint=hint),)
+    elif parsed.readable:
         data = without_export_keys(parsed.data)
         document, found = _validate(PipelineDocument, data, repair=repair_pipeline)
         faults = (*faults, *found, *(check_document(document) if document else ()))
@@ -126,7 +129,9 @@ def _load_connections(file: Path) -> tuple[ConnectionsDocument, tuple[Problem, .
     parsed, _ = _read(file)
     document, faults = None, parsed.faults
     if parsed.readable:
-        document, found = _validate(ConnectionsDocument, parsed.data, repair=repair_connections)
+        # A file of nothing but comments, or with nothing under its key, means that there are no connections yet.
+        data = {} if parsed.data in (None, {"connections": None}) else parsed.data
+        document, found = _validate(ConnectionsDocument, data, repair=repair_connections)
         faults = (*faults, *found)
     return document or ConnectionsDocument(), _problems(faults, parsed.source, file)
 
@@ -168,11 +173,7 @@ def _read(file: Path) -> tuple[ParsedSource, datetime]:
         message = f"not UTF-8: byte {error.start} is {content[error.start]:#04x}"
         fault = Fault(code="not_utf8", message=message, hint="save the file as UTF-8")
         return _unreadable(fault), updated_at
-    parsed = parse_json(text) if file.suffix.lower() == ".json" else parse_yaml(text)
-    if parsed.readable and parsed.data is None:
-        hint = "write a document, or remove the file"
-        return _unreadable(Fault(code="empty_document", message="nothing stands here", hint=hint)), updated_at
-    return parsed, updated_at
+    return parse_json(text) if file.suffix.lower() == ".json" else parse_yaml(text), updated_at
 
 
 def _unreadable(fault: Fault) -> ParsedSource:

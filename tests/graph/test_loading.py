@@ -141,9 +141,12 @@ def test_connections_are_told_by_place_and_never_show_a_secret(tmp_path: Path) -
 
 
 def test_without_connections_there_are_none(tmp_path: Path) -> None:
-    """A folder needs no connections.yaml."""
+    """A folder needs no connections.yaml, and it may be empty."""
     write_pipeline(tmp_path, "a.json")
     assert load_folder(tmp_path).connections.connections == {}
+    for text in ("", "# none yet\n", "connections:\n", "{}"):
+        (tmp_path / "connections.yaml").write_text(text)
+        assert (load_folder(tmp_path).connections.connections, load_folder(tmp_path).problems) == ({}, ())
 
 
 def test_large_graphs_load(tmp_path: Path) -> None:
