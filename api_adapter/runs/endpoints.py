@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Path, Query, Response, status
 
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.exception_handlers import ErrorResponse
@@ -110,9 +110,15 @@ def list_run_logs(
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         **_NOT_FOUND,
+        200: {"model": CancelAnswer, "description": "The run is already canceled."},
         409: {"model": ErrorResponse, "description": "The run has ended; `details` carry its final status."},
     },
 )
-def cancel_run(services: ServicesDependency, *, run_id: RunIdPath) -> CancelAnswer:
+def cancel_run(services: ServicesDependency, *, run_id: RunIdPath, response: Response) -> CancelAnswer:
     """Ask that a queued or running run be canceled. Asking again changes nothing."""
-    return service.cancel_run(services, run_id=run_id)
+    answer = service.cancel_run(services, run_id=run_id)
+    if answer.status == "canceled":
+        response.status_code = status.HTTP_200_OK
+    else:
+        response.headers["Retry-After"] = "1"
+    return answer

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -11,26 +12,31 @@ from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.tags import NODE_TYPE, PIPELINE_ID
 
 Figures = Mapping[str, int]
+FIGURES: dict[str, Figures] = {}  # by job and op
 
 
-def node(
-    node_id: str, *, type_name: str, figures: Figures, retries: int = 0, inputs: bool = True
-) -> Callable[..., Any]:
-    """An op of a node type under a node's own alias, as the orchestrator builds them."""
+@cache
+def node_op(type_name: str, *, takes_rows: bool) -> dg.OpDefinition:
+    """The op that all nodes of a type share, as the orchestrator builds them."""
 
     @dg.op(
         name=type_name.replace(".", "_"),
-        ins={"rows": dg.In(dg.Nothing)} if inputs else {},
+        ins={"rows": dg.In(dg.Nothing)} if takes_rows else {},
         tags={NODE_TYPE: type_name},
-        retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None,
     )
     def work(context: dg.OpExecutionContext) -> dg.Output[None]:
         act = ACTS.get(context.op.name)
         if act is not None:
             act(context)
-        return dg.Output(None, metadata=dict(figures))
+        return dg.Output(None, metadata=dict(FIGURES.get(f"{context.job_name}.{context.op.name}", {})))
 
-    return work.alias(encode_name(node_id))
+    return work
+
+
+def node(node_id: str, *, type_name: str, retries: int = 0) -> Callable[..., Any]:
+    """A node: the op of its type under an alias."""
+    op = node_op(type_name, takes_rows=not type_name.startswith("source.")).alias(encode_name(node_id))
+    return op.with_retry_policy(dg.RetryPolicy(max_retries=retries)) if retries else op
 
 
 def read_rows(context: dg.OpExecutionContext) -> None:
@@ -48,7 +54,7 @@ def fail(context: dg.OpExecutionContext) -> None:
 
 
 def wait(context: dg.OpExecutionContext) -> None:
-    for _ in range(2400):
+    for _ in range(600):
         time.sleep(0.05)
 
 
@@ -67,39 +73,30 @@ def variables(context: dg.InitResourceContext) -> Any:
     executor_def=dg.in_process_executor,
 )
 def crm_to_warehouse() -> None:
-    source = node(
-        "n_source",
-        type_name="source.postgres",
-        figures={metadata.ROWS_OUT: 7, metadata.BYTES_READ: 70},
-        inputs=False,
-    )
-    middle = node(
-        "keep-recent",
-        type_name="transform.filter",
-        figures={metadata.ROWS_IN: 7, metadata.ROWS_OUT: 5, metadata.BYTES_SHUFFLED: 11},
-    )
-    flaky = node(
-        "n_flaky",
-        type_name="destination.postgres",
-        figures={metadata.ROWS_IN: 5, metadata.BYTES_WRITTEN: 50},
-        retries=1,
-    )
+    source = node("n_source", type_name="source.postgres")
+    middle = node("keep-recent", type_name="transform.filter")
+    flaky = node("n_flaky", type_name="destination.postgres", retries=1)
     flaky(middle(source()))
+
+
+FIGURES["crm_to_warehouse.n_source"] = {metadata.ROWS_OUT: 7, metadata.BYTES_READ: 70}
+FIGURES["crm_to_warehouse.keep_x2d_recent"] = {
+    metadata.ROWS_IN: 7,
+    metadata.ROWS_OUT: 5,
+    metadata.BYTES_SHUFFLED: 11,
+}
+FIGURES["crm_to_warehouse.n_flaky"] = {metadata.ROWS_IN: 5, metadata.BYTES_WRITTEN: 50}
 
 
 @dg.job(tags={PIPELINE_ID: "pl_bad"}, executor_def=dg.in_process_executor)
 def failing() -> None:
-    source = node("n_source", type_name="source.csv", figures={metadata.ROWS_OUT: 3}, inputs=False)
-    bad = node("n_bad", type_name="transform.select", figures={})
-    after = node("n_after", type_name="destination.csv", figures={})
-    after(bad(source()))
+    after = node("n_after", type_name="destination.csv")
+    after(node("n_bad", type_name="transform.select")(node("n_source", type_name="source.csv")()))
 
 
 @dg.job(tags={PIPELINE_ID: "pl_slow"}, executor_def=dg.in_process_executor)
 def slow() -> None:
-    waiting = node("n_wait", type_name="source.csv", figures={}, inputs=False)
-    after = node("n_after", type_name="destination.csv", figures={})
-    after(waiting())
+    node("n_after", type_name="destination.csv")(node("n_wait", type_name="source.csv")())
 
 
 @dg.op

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 import httpx
 import pytest
@@ -38,6 +39,12 @@ def status_of(client: httpx.Client, run_id: str) -> str:
     return status
 
 
+def dagster_status(connection: DagsterConnection, run_id: str) -> DagsterRunStatus:
+    run = connection.instance().get_run_by_id(decode_run_id(run_id))
+    assert run is not None
+    return run.status
+
+
 @contextmanager
 def waiting_in_its_node(client: httpx.Client, connection: DagsterConnection) -> Iterator[str]:
     """A run of `slow` whose node is at work."""
@@ -61,7 +68,7 @@ def test_a_run_is_queued_with_its_tags_and_config(client: httpx.Client, instance
     run = instance.get_run_by_id(decode_run_id(body["runId"]))
     assert run is not None
     assert run.status == DagsterRunStatus.QUEUED
-    assert run.run_config["resources"]["variables"]["config"] == {"day": "2025-01-01", "top": 3}
+    assert run.run_config == {"resources": {"variables": {"config": {"day": "2025-01-01", "top": 3}}}}
     detail = client.get(f"/api/runs/{body['runId']}").json()
     assert detail["trigger"] == {"type": "api"}
     assert (detail["pipelineVersion"], detail["environmentId"]) == ("0123456789abcdef", "env_prod")
@@ -188,12 +195,13 @@ def test_canceling_a_starting_run_is_driven_until_it_can_be_stopped(
 ) -> None:
     """Dagster refuses to stop a run that is being launched; the wish stays, and the run ends `canceled`."""
     run_id = start(client, "pl_slow")
-    launch(connection, run_id)
-    run = connection.instance().get_run_by_id(decode_run_id(run_id))
-    assert run is not None
-    assert run.status == DagsterRunStatus.STARTING
+    launching = Thread(target=launch, args=(connection, run_id))
+    launching.start()
+    wait_until(lambda: dagster_status(connection, run_id) != DagsterRunStatus.QUEUED, seconds=30)
+    assert dagster_status(connection, run_id) == DagsterRunStatus.STARTING
     assert client.delete(f"/api/runs/{run_id}").json()["status"] == "cancel_requested"
     wait_until(lambda: status_of(client, run_id) == "canceled", seconds=60)
+    launching.join()
 
 
 @pytest.mark.parametrize(
