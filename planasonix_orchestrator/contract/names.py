@@ -24,7 +24,6 @@ RESERVED: frozenset[str] = frozenset(
         "meta",
         "output",
         "output_arg_dict",
-        "result",
         "str",
         "bool",
         "type",
