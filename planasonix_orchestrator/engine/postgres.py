@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from planasonix_orchestrator.engine.connections import Connections, PostgresConnection, Secret
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.stream import BatchStream
 from planasonix_orchestrator.errors import MissingExtraError, NodeError, NodeInterruptedError
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ def transaction(connections: Connections, connection_id: str, *, session: Sessio
             raise NodeInterruptedError from None
         # Without `from error`: its text may hold what was just scrubbed.
         raise NodeError(f"connection {connection_id!r}: {_scrubbed(_message(str(error)), secrets)}") from None
+
+
+def copy_in(cursor: "Cursor", stream: BatchStream, *, table: str) -> None:
+    """Make a temporary table of a stream's rows, by COPY; an error in the stream comes out as itself."""
+    from adbc_driver_manager.dbapi import Error
+
+    try:
+        cursor.adbc_ingest(table, stream.reader, mode="create", temporary=True)
+    except Error:
+        if stream.error is not None:
+            raise stream.error from stream.error.__cause__
+        raise
 
 
 def _url(connection: PostgresConnection, *, environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:

@@ -1,10 +1,11 @@
 """Runs one node: builds or writes its relation, decides what to keep, and counts exactly what went in and out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import (
     Destination,
     Inputs,
@@ -14,6 +15,9 @@ from planasonix_orchestrator.nodes.base import (
     Source,
     Transform,
 )
+
+
+Storage = Literal["view", "table", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +43,25 @@ def run_node(
     *,
     config: NodeConfig,
     inputs: Inputs,
-    storage: Literal["view", "table", "none"],
+    storage: Storage,
     context: NodeContext,
 ) -> NodeResult:
-    """Run a node on relations whose rows are known, and return what it did with every figure filled in."""
+    """Run a node on relations whose rows are known, and return what it did with every figure filled in.
+
+    If rows are at fault that another node computes, fused with this one, the error names that node.
+    """
+    try:
+        return _run(node_type, config=config, inputs=inputs, storage=storage, context=context)
+    except NodeError as error:
+        fault = context.session.blame(error, readers=[named.relation for named in inputs])
+        if fault is error:
+            raise
+        raise fault from error
+
+
+def _run(
+    node_type: NodeType[Any], *, config: NodeConfig, inputs: Inputs, storage: Storage, context: NodeContext
+) -> NodeResult:
     rows_in = sum(named.relation.rows or 0 for named in inputs) if node_type.inputs else None
     if isinstance(node_type, Destination):
         written = node_type.write(config, inputs.one(), context)
@@ -55,17 +74,13 @@ def run_node(
             relation = relation.with_figures(rows=rows_in)
     else:
         raise TypeError(f"{node_type!r} is neither a source, a transform nor a destination")
-    kept = _keep(relation, storage=storage, context=context)
-    return NodeResult(
-        relation=kept,
-        rows_in=rows_in,
-        rows_out=kept.rows,
-        bytes_read=kept.bytes_read,
-        bytes_shuffled=kept.bytes_shuffled,
-    )
-
-
-def _keep(relation: Relation, *, storage: str, context: NodeContext) -> Relation:
     if storage == "table" and not relation.materialised:
-        return replace(context.session.materialise(relation), bytes_read=relation.bytes_read)
-    return context.session.count(relation)
+        relation = context.session.materialise(relation)
+    relation = context.session.count(relation)
+    return NodeResult(
+        relation=relation,
+        rows_in=rows_in,
+        rows_out=relation.rows,
+        bytes_read=relation.bytes_read,
+        bytes_shuffled=relation.bytes_shuffled,
+    )
