@@ -1,6 +1,7 @@
 """`planasonix validate` and `planasonix schema`, as a user calls them."""
 
 import json
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from rich.console import Console
 from planasonix_orchestrator.cli import main
 from planasonix_orchestrator.cli.validate import print_problems
 from planasonix_orchestrator.graph.loading import load_folder
+from planasonix_orchestrator.nodes.catalog import load_catalog
 
+DOCS = Path(__file__).parents[2] / "docs"
 SOUND = """\
 id: pl_sound
 name: sound
@@ -100,6 +103,16 @@ def test_only_the_named_files_are_checked(folder: Path) -> None:
     assert validate(folder / "bad.yaml").exit_code == 1
 
 
+def test_the_examples_of_the_docs_are_sound(tmp_path: Path) -> None:
+    """The documents in docs/pipelines.md are right to the last config."""
+    text = (DOCS / "pipelines.md").read_text(encoding="utf-8")
+    pipeline, connections = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "pipeline.yaml").write_text(pipeline)
+    (tmp_path / "connections.yaml").write_text(connections)
+    result = validate("--pipelines", tmp_path)
+    assert (result.stdout, result.exit_code) == ("", 0)
+
+
 def test_what_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     """Exit code 2, as for every wrong call."""
     assert validate(tmp_path / "none.yaml").exit_code == 2
@@ -138,6 +151,7 @@ def test_the_schema_knows_the_installed_node_types(folder: Path) -> None:
     """`planasonix schema` prints a JSON Schema that takes a sound pipeline and refuses an unknown type."""
     result = CliRunner().invoke(main, ["schema"])
     schema = json.loads(result.stdout)
+    Draft202012Validator.check_schema(schema)
     node = {"id": "a", "type": "filter", "config": {"expression": "a > 1"}}
     document = {"id": "pl_a", "name": "a", "nodes": [node]}
     validator = Draft202012Validator(schema)
@@ -145,8 +159,20 @@ def test_the_schema_knows_the_installed_node_types(folder: Path) -> None:
     assert list(validator.iter_errors(document | {"nodes": [node | {"type": "fliter"}]}))
 
 
+def test_the_schema_takes_the_example_of_every_node_type() -> None:
+    """Under the type's own name and under each alias."""
+    validator = Draft202012Validator(json.loads(CliRunner().invoke(main, ["schema"]).stdout))
+    for node_type in load_catalog():
+        config = json.loads(json.dumps(dict(node_type.example)))
+        for name in (node_type.type_name, *node_type.aliases):
+            document = {"id": "pl_a", "name": "a", "nodes": [{"id": "a", "type": name, "config": config}]}
+            assert [error.message for error in validator.iter_errors(document)] == []
+            document["nodes"] = [{"id": "a", "type": name, "config": config | {"no_such_key": 1}}]
+            assert list(validator.iter_errors(document))
+
+
 @pytest.mark.parametrize("document", ["pipeline", "connections"])
 def test_the_published_schemas_are_fresh(document: str) -> None:
     """`planasonix schema NAME > docs/NAME.schema.json` makes them."""
-    published = Path(__file__).parents[2] / "docs" / f"{document}.schema.json"
+    published = DOCS / f"{document}.schema.json"
     assert CliRunner().invoke(main, ["schema", document]).stdout == published.read_text(encoding="utf-8")
