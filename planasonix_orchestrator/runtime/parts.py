@@ -81,9 +81,7 @@ def write_dagster_home(settings: Settings) -> None:
         (settings.dagster_home / template.name).write_bytes(template.read_bytes())
 
 
-def build_parts(
-    settings: Settings, *, ports: Ports, definitions: str = DEFINITIONS, api: str = API
-) -> tuple[Part, ...]:
+def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     """Return the parts; the first is Postgres, without which the others can't start."""
     shared = stack_environment(settings, code_server_port=ports.code_server)
     environment = {**os.environ, **shared, STACK_VARIABLE: str(settings.state)}

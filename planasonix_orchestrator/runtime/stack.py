@@ -5,11 +5,13 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from planasonix_orchestrator.runtime.code_server import reload_code
 from planasonix_orchestrator.runtime.errors import MissingPipelinesError
 from planasonix_orchestrator.runtime.leftovers import end_leftovers, guarded
 from planasonix_orchestrator.runtime.parts import Part, Ports, build_parts, write_dagster_home
-from planasonix_orchestrator.runtime.ports import choose_port
+from planasonix_orchestrator.runtime.ports import LOOPBACK, choose_port
 from planasonix_orchestrator.runtime.state import StackRecord, locked, write_record
 from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor, Tell
 from planasonix_orchestrator.runtime.watcher import PipelineWatcher
@@ -53,13 +55,14 @@ def run_stack(
         )
         write_record(settings.state, record=record)
         supervisor = Supervisor(build_parts(settings, ports=ports), state=settings.state, tell=tell, pace=pace)
-        watcher = PipelineWatcher(settings.pipelines, code_server_port=ports.code_server, tell=tell)
+        reload = partial(reload_code, ports.code_server, webserver=f"http://{LOOPBACK}:{ports.webserver}")
+        watcher = PipelineWatcher(settings.pipelines, reload=reload, tell=tell)
 
-        async def show_and_watch() -> None:
+        async def show() -> None:
+            await supervisor.well()
             when_well([RunningPart(part=keeper.part, pid=keeper.pid) for keeper in supervisor.keepers])
-            await watcher.watch()
 
-        asyncio.run(_until_signal(supervisor.run(show_and_watch)))
+        asyncio.run(_until_signal(supervisor.run(show(), watcher.watch(supervisor.well))))
 
 
 async def _until_signal(running: Coroutine[object, None, None]) -> None:
@@ -71,11 +74,12 @@ async def _until_signal(running: Coroutine[object, None, None]) -> None:
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     # Once only: a second Ctrl-C must not break off the stopping.
-    if task.done():
-        return task.result()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    elif (error := task.exception()) is not None:
+        raise error
 
 
 def _choose_ports(wished: Ports, *, tell: Tell) -> Ports:

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,8 +170,13 @@ class Supervisor:
         self.keepers = (first, *(PartKeeper(part, needs=(first,), tell=tell, pace=pace) for part in parts[1:]))
         self._state = state
 
-    async def run(self, when_well: Callable[[], Awaitable[None]]) -> None:
-        """Start all parts and call `when_well` once they are well; until cancelled, keep them running.
+    async def well(self) -> None:
+        """Return when every part is well."""
+        for keeper in self.keepers:
+            await keeper.well.wait()
+
+    async def run(self, *beside: Coroutine[object, None, None]) -> None:
+        """Start all parts and keep them running, and `beside` them other tasks, until cancelled.
 
         However it ends, no process of the stack is left. `PartError` if a part can't be started.
         """
@@ -179,11 +184,8 @@ class Supervisor:
             _put_aside(keeper.part.log)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for keeper in self.keepers:
-                    tasks.create_task(keeper.keep())
-                for keeper in self.keepers:
-                    await keeper.well.wait()
-                await when_well()
+                for task in (*(keeper.keep() for keeper in self.keepers), *beside):
+                    tasks.create_task(task)
         except* PartError as errors:
             raise errors.exceptions[0] from None
         finally:

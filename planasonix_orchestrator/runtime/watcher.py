@@ -1,14 +1,13 @@
 """The watcher: loads the pipelines anew whenever a file of theirs changes, and says what is wrong with them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import grpc
 from watchfiles import Change, awatch
 
 from planasonix_orchestrator.errors import Problem
-from planasonix_orchestrator.runtime.code_server import reload_code
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A change is acted upon after a lull this long, but not later than that.
@@ -18,18 +17,22 @@ SECONDS_TO_LOOK_AGAIN = 1.0
 
 
 class PipelineWatcher:
-    """Watches a folder of pipelines for the code server on `code_server_port`, and tells problems one line each."""
+    """Watches a folder of pipelines, calls `reload` after each change, and tells new problems, one line each."""
 
-    def __init__(self, pipelines: Path, *, code_server_port: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, pipelines: Path, *, reload: Callable[[], None], tell: Callable[[str], None]) -> None:
         self._pipelines = pipelines
-        self._port = code_server_port
+        self._load_anew = reload
         self._tell = tell
         self._told: frozenset[Problem] = frozenset()
 
-    async def watch(self) -> None:
-        """Tell the problems that there are, then follow the changes for ever; many at once make one reload."""
-        await self._tell_problems()
+    async def watch(self, well: Callable[[], Awaitable[None]]) -> None:
+        """Follow the changes for ever, and act on them once the stack is well; many at once make one reload.
+
+        It looks from the first moment: a file that changes while the code server loads is not missed.
+        """
+        first = asyncio.create_task(self._tell_first_problems(well))
         async for _ in self._changes():
+            await first
             await asyncio.gather(self._reload(), self._tell_problems())
 
     async def _changes(self) -> AsyncIterator[None]:
@@ -42,8 +45,6 @@ class PipelineWatcher:
                     step=LULL_MILLISECONDS,
                 ):
                     yield
-                    if not self._pipelines.exists():
-                        break
             except FileNotFoundError:
                 # Somebody moved the folder away, as switching a branch does; it may come back.
                 pass
@@ -57,10 +58,14 @@ class PipelineWatcher:
 
     async def _reload(self) -> None:
         try:
-            await asyncio.to_thread(reload_code, self._port)
+            await asyncio.to_thread(self._load_anew)
         except grpc.RpcError as error:
             # A code server that is not there loads the files as they are when it is back.
             self._tell(f"The pipelines were not loaded anew: the code server answers {error.code().name}.")
+
+    async def _tell_first_problems(self, well: Callable[[], Awaitable[None]]) -> None:
+        await well()
+        await self._tell_problems()
 
     async def _tell_problems(self) -> None:
         problems = await asyncio.to_thread(find_problems, self._pipelines)
