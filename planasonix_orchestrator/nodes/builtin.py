@@ -3,6 +3,10 @@
 from typing import Any
 
 from planasonix_orchestrator.nodes.base import NodeType
+from planasonix_orchestrator.nodes.sources.csv import CsvSource
+from planasonix_orchestrator.nodes.sources.json import JsonSource
+from planasonix_orchestrator.nodes.sources.parquet import ParquetSource
+from planasonix_orchestrator.nodes.sources.postgres import PostgresSource
 from planasonix_orchestrator.nodes.transforms.deduplicate import Deduplicate
 from planasonix_orchestrator.nodes.transforms.filter import Filter
 from planasonix_orchestrator.nodes.transforms.join import Join
@@ -13,7 +17,7 @@ from planasonix_orchestrator.nodes.transforms.sql import Sql
 from planasonix_orchestrator.nodes.transforms.summarize import Summarize
 from planasonix_orchestrator.nodes.transforms.union import Union
 
-SOURCES: tuple[type[NodeType[Any]], ...] = ()
+SOURCES: tuple[type[NodeType[Any]], ...] = (CsvSource, ParquetSource, JsonSource, PostgresSource)
 TRANSFORMS: tuple[type[NodeType[Any]], ...] = (
     Filter,
     Select,
