@@ -104,8 +104,8 @@ def _summary(plan: PipelinePlan) -> str:
     kept = sum(step.storage == "table" for step in plan.steps)
     written = sum(step.storage == "none" for step in plan.steps)
     return (
-        f"{_counted(len(plan.steps), 'step')} in {_counted(len(_stages(plan)), 'stage')}; "
-        f"rows are kept after {_counted(kept, 'step')} and written to {_counted(written, 'destination')}"
+        f"{_counted(len(plan.steps), 'step')} in {_counted(len(_stages(plan)), 'stage')}, "
+        f"{_counted(written, 'destination')}; rows are kept after {_counted(kept, 'step')}"
     )
 
 

@@ -55,7 +55,8 @@ def _storage(step: DraftStep, group: _Group, *, readers: int) -> tuple[Storage, 
     if not step.node_type.outputs:
         return "none", "its rows leave the pipeline here"
     if step.node_type.materialised:
-        return "table", f"{step.node_type.title} would be dear to compute again, or would not give the same rows"
+        again = "computing it" if step.node_type.inputs else "reading it"
+        return "table", f"{again} again would be dear, or could give other rows"
     if step.sql_reason:
         return "table", step.sql_reason
     if readers > 1 and group.dear:
@@ -71,5 +72,5 @@ def _storage(step: DraftStep, group: _Group, *, readers: int) -> tuple[Storage, 
         return "view", f"cheap enough to be computed by each of the {readers} steps that read it"
     return (
         "view",
-        "computed together with the step that reads it" if readers else "nothing reads it; it is only counted",
+        "computed together with the step that reads it" if readers else "nothing reads it",
     )
