@@ -1,5 +1,6 @@
 """The code location: what the code server has loaded, always its newest, over gRPC."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dagster import DagsterInstance
 from sqlalchemy.exc import OperationalError
 
 from api_adapter.control.dagster_api import (
+    DagsterGrpcClient,
     DagsterUserCodeUnreachableError,
     GrpcServerCodeLocation,
     GrpcServerTarget,
@@ -19,6 +21,8 @@ from api_adapter.control.dagster_api import (
 from api_adapter.errors import UnavailableError
 from api_adapter.settings import ApiSettings
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
+
+logger = logging.getLogger("api_adapter")
 
 _SERVER_ID_TIMEOUT_SECONDS = 2
 _POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 20}
@@ -42,6 +46,7 @@ class DagsterConnection:
 
     def __init__(self, settings: ApiSettings) -> None:
         self._settings = settings
+        self._client = DagsterGrpcClient(host=settings.code_server_host, port=settings.code_server_port)
         self._lock = RLock()
         self._opened = ExitStack()
         self._instance: DagsterInstance | None = None
@@ -60,13 +65,14 @@ class DagsterConnection:
     def loaded(self) -> Loaded:
         """Return what the code server has loaded; `UnavailableError` if it is away or its code does not load."""
         with self._lock:
+            server_id = self._server_id()
             process = self._workspace()
             location = _location(process)
-            server_id = _server_id(location)
             if location is None or server_id != location.server_id:
                 process.refresh_code_location(CODE_LOCATION_NAME)
                 location = _location(process)
         if location is None or not location.has_repository(REPOSITORY_NAME):
+            logger.warning("the code location is not there: %s", _load_error(process))
             raise UnavailableError("The code location")
         return Loaded(
             workspace=process.create_request_context(),
@@ -80,6 +86,12 @@ class DagsterConnection:
         with self._lock:
             self._opened.close()
             self._instance = self._process = None
+
+    def _server_id(self) -> str:
+        """Return the id of the load that the server now serves: asking is cheap, and no reload is ever missed."""
+        with dagster_errors():
+            server_id: str = self._client.get_server_id(timeout=_SERVER_ID_TIMEOUT_SECONDS)
+            return server_id
 
     def _workspace(self) -> WorkspaceProcessContext:
         if self._process is None:
@@ -100,12 +112,9 @@ def _location(process: WorkspaceProcessContext) -> GrpcServerCodeLocation | None
     return location if isinstance(location, GrpcServerCodeLocation) else None
 
 
-def _server_id(location: GrpcServerCodeLocation | None) -> str | None:
-    """Return the id of the load that the server now serves: asking is cheap, and no reload is ever missed."""
-    if location is None:
-        return None
-    with dagster_errors():
-        return location.client.get_server_id(timeout=_SERVER_ID_TIMEOUT_SECONDS)
+def _load_error(process: WorkspaceProcessContext) -> str:
+    error = process.get_current_workspace().code_location_entries[CODE_LOCATION_NAME].load_error
+    return error.message.strip() if error else f"it has no repository {REPOSITORY_NAME!r}"
 
 
 @contextmanager

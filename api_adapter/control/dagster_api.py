@@ -11,8 +11,10 @@ from dagster._core.remote_representation.code_location import GrpcServerCodeLoca
 from dagster._core.remote_representation.external import RemoteJob, RemoteRepository
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
+from dagster._grpc.client import DagsterGrpcClient
 
 __all__ = [
+    "DagsterGrpcClient",
     "DagsterUserCodeProcessError",
     "DagsterUserCodeUnreachableError",
     "GrpcServerCodeLocation",

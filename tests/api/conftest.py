@@ -67,18 +67,29 @@ def storage(database_url: str) -> Iterator[Storage]:
 @pytest.fixture(scope="session")
 def code_server(home: Path, instance: DagsterInstance) -> Iterator[int]:
     """The port of a real code server that serves `tests.api.served`."""
+    port = free_port()
+    with running_code_server(home, port=port):
+        yield port
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_code_server(home: Path, *, port: int) -> Iterator[None]:
+    """A code server on this port, ready to answer."""
     command = [sys.executable, "-m", "dagster", "api", "grpc", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--module-name", "tests.api.served", "--location-name", "planasonix", "--log-level", "error"]
     environment = {**os.environ, "DAGSTER_HOME": str(home)}
-    root = Path(__file__).parents[2]
-    with subprocess.Popen(command, cwd=root, env=environment) as server:
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment) as server:
         try:
             client = DagsterGrpcClient(port=port, host="127.0.0.1")
             wait_until(lambda: _serves(client, process=server), seconds=60)
-            yield port
+            yield
         finally:
             server.terminate()
 
