@@ -10,6 +10,7 @@ from planasonix_orchestrator.errors import NodeError, NodeInterruptedError
 _CSV = re.compile(r"CSV Error on Line: (\d+)\n(.*)", re.DOTALL)
 _CSV_FILE = re.compile(r"^  file = (.*)$", re.MULTILINE)
 _CSV_ADVICE = re.compile(r"\n\n|\nPossible (?:fixes|solutions?)\b", re.IGNORECASE)
+_ASIDE = re.compile(r"\n\nLINE |\nTry (?:increasing|setting) |\nPotential Fixes")
 _BAD_VALUE = "Error when converting column"
 
 # The query was sound and met rows that it can't take; as an Arrow stream, DuckDB raises them as OSError.
@@ -31,7 +32,8 @@ def as_node_error(error: Exception) -> NodeError:
     csv = _CSV.search(text)
     if csv:
         return _csv_error(csv, file=_CSV_FILE.search(text))
-    return NodeError(text.partition("\n\nLINE ")[0])  # what follows quotes generated SQL, not the user's
+    # What follows quotes generated SQL, not the user's, or names options of DuckDB that are not the node's.
+    return NodeError(_ASIDE.split(text, maxsplit=1)[0])
 
 
 def _csv_error(match: re.Match[str], *, file: re.Match[str] | None) -> NodeError:

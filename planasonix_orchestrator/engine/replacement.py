@@ -40,7 +40,8 @@ def replaced_file(target: Path) -> Iterator[Path]:
 def replaced_folder(target: Path, *, suffix: str) -> Iterator[Path]:
     """Lend an empty folder beside the target; when the block ends well, the two change places in one step.
 
-    As `replaced_file`. A folder that holds anything but files ending in `suffix` is not ours to replace: `NodeError`.
+    As `replaced_file`. A folder that holds anything but files ending in `suffix`, in folders such as `year=2013`, is
+    not ours to replace: `NodeError`.
     On a file system that can't exchange two folders, the old one is moved aside first: a process killed between these
     two moves leaves no target, and the next write brings the old one back before it starts.
     """
@@ -71,9 +72,10 @@ def _refuse_foreign(target: Path, *, suffix: str) -> None:
     if not target.is_dir():
         raise NodeError(f"{target} is a file, not a folder", hint="remove it, or write to another path")
     for path in target.rglob("*"):
-        if not path.is_dir() and path.suffix != suffix:
+        ours = "=" in path.name if path.is_dir() else path.suffix == suffix and path.parent != target
+        if not ours:
             raise NodeError(
-                f"{target} would be replaced, but holds other files than {suffix}: {path.name}",
+                f"{target} would be replaced, but holds more than partitions: {path.relative_to(target)}",
                 hint="write to a folder of its own",
             )
 

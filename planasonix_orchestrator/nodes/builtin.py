@@ -7,6 +7,15 @@ from planasonix_orchestrator.nodes.sources.csv import CsvSource
 from planasonix_orchestrator.nodes.sources.json import JsonSource
 from planasonix_orchestrator.nodes.sources.parquet import ParquetSource
 from planasonix_orchestrator.nodes.sources.postgres import PostgresSource
+from planasonix_orchestrator.nodes.destinations.csv import CsvDestination
+from planasonix_orchestrator.nodes.destinations.duckdb import DuckDBDestination
+from planasonix_orchestrator.nodes.destinations.json import JsonDestination
+from planasonix_orchestrator.nodes.destinations.parquet import ParquetDestination
+from planasonix_orchestrator.nodes.destinations.postgres import PostgresDestination
+from planasonix_orchestrator.nodes.sources.csv import CsvSource
+from planasonix_orchestrator.nodes.sources.json import JsonSource
+from planasonix_orchestrator.nodes.sources.parquet import ParquetSource
+from planasonix_orchestrator.nodes.sources.postgres import PostgresSource
 from planasonix_orchestrator.nodes.transforms.deduplicate import Deduplicate
 from planasonix_orchestrator.nodes.transforms.filter import Filter
 from planasonix_orchestrator.nodes.transforms.join import Join
@@ -29,6 +38,12 @@ TRANSFORMS: tuple[type[NodeType[Any]], ...] = (
     Sample,
     Sql,
 )
-DESTINATIONS: tuple[type[NodeType[Any]], ...] = ()
+DESTINATIONS: tuple[type[NodeType[Any]], ...] = (
+    ParquetDestination,
+    CsvDestination,
+    JsonDestination,
+    PostgresDestination,
+    DuckDBDestination,
+)
 
 BUILTIN: tuple[type[NodeType[Any]], ...] = (*SOURCES, *TRANSFORMS, *DESTINATIONS)

@@ -16,7 +16,6 @@ from planasonix_orchestrator.nodes.base import (
     Transform,
 )
 
-
 Storage = Literal["view", "table", "none"]
 
 

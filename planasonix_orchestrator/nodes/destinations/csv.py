@@ -47,8 +47,8 @@ class CsvDestination(Destination[CsvDestinationConfig]):
         target = resolve_path(config.path, base=context.base)
         gzip = config.compression == "gzip" or (config.compression == "auto" and target.suffix == ".gz")
         options = (
-            f"FORMAT csv, DELIM {literal(config.delimiter)}, HEADER {config.header}, NULLSTR {literal(config.null_value)},"
-            f" COMPRESSION {'gzip' if gzip else 'none'}, USE_TMP_FILE false"
+            f"FORMAT csv, HEADER {config.header}, DELIM {literal(config.delimiter)},"
+            f" NULLSTR {literal(config.null_value)}, COMPRESSION {'gzip' if gzip else 'none'}, USE_TMP_FILE false"
         )
         with replaced_file(target) as part:
             query = rows.select(*(_as_text(column) for column in rows.columns))

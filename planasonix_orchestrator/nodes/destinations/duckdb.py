@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from planasonix_orchestrator.engine.names import TableName, parse_table_name, quote
 from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.types import decimal_digits
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import Destination, NodeContext, Written
 from planasonix_orchestrator.nodes.columns import find_columns
 from planasonix_orchestrator.nodes.destinations.modes import (
     TableConfig,
     require_known,
+    require_scale,
     require_unique,
     require_written,
 )
@@ -73,13 +75,20 @@ class DuckDBDestination(Destination[DuckDBDestinationConfig]):
 def _prepare(
     cursor: "DuckDBPyConnection", *, database: str, table: TableName, rows: Relation, keys: tuple[str, ...]
 ) -> None:
-    existing = cursor.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
-        " ORDER BY column_index",
-        [database, table.schema, table.name],
-    ).fetchall()
+    existing = dict(
+        cursor.execute(
+            "SELECT column_name, data_type FROM duckdb_columns()"
+            " WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [database, table.schema, table.name],
+        ).fetchall()
+    )
     if existing:
-        require_known(rows.column_names, table=str(table), existing=tuple(name for (name,) in existing))
+        require_known(rows.column_names, table=str(table), existing=tuple(existing))
+        for column in rows.columns:
+            type_ = existing[column.name]
+            digits = decimal_digits(type_)
+            scale = digits[1] if digits else 0 if type_.endswith(("INT", "INTEGER")) else None
+            require_scale(column, table=str(table), type_=type_, scale=scale)
         return
     columns = [f"{quote(column.name)} {column.type}" for column in rows.columns]
     primary_key = [f"PRIMARY KEY ({_list(keys)})"] if keys else []
@@ -104,7 +113,7 @@ def _upsert(cursor: "DuckDBPyConnection", *, target: str, rows: Relation, keys: 
     require_unique(next(iter(cursor.execute(repeated).fetchall()), None), keys=keys)
     updates = ", ".join(f"{quote(name)} = stage.{quote(name)}" for name in rows.column_names if name not in keys)
     cursor.execute(
-        f"MERGE INTO {target} AS target USING {_STAGE} AS stage"
+        f"MERGE INTO {target} AS target USING {_STAGE} AS stage"  # noqa: S608  (every name is quoted)
         f" ON {' AND '.join(f'target.{quote(key)} = stage.{quote(key)}' for key in keys)}"
         f" WHEN MATCHED THEN {f'UPDATE SET {updates}' if updates else 'DO NOTHING'}"
         f" WHEN NOT MATCHED THEN INSERT ({_list(rows.column_names)})"

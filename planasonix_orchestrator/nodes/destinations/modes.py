@@ -5,7 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from planasonix_orchestrator.engine.names import TableNameText
-from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.relation import Column, Relation
+from planasonix_orchestrator.engine.types import decimal_digits
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import NodeConfig
 
@@ -45,6 +46,17 @@ def require_known(incoming: tuple[str, ...], *, table: str, existing: tuple[str,
         raise NodeError(
             f"table {table} has no column {', '.join(map(repr, unknown))}",
             hint=f"its columns: {', '.join(existing)}; rename or drop columns with transform.select",
+        )
+
+
+def require_scale(column: Column, *, table: str, type_: str, scale: int | None) -> None:
+    """Raise `NodeError` if decimals would be lost in a column of the table that keeps `scale` of them (None: all)."""
+    digits = decimal_digits(column.type)
+    fractions = digits[1] if digits else 1 if column.type in {"FLOAT", "DOUBLE"} and scale == 0 else 0
+    if scale is not None and fractions > scale:
+        raise NodeError(
+            f"column {column.name!r} is {column.type}, but {type_} in table {table}: decimals would be lost",
+            hint="round and cast it with transform.select",
         )
 
 

@@ -2,9 +2,11 @@
 
 from typing import ClassVar, Literal
 
+from sqlglot import exp
+
 from planasonix_orchestrator.engine.files import resolve_path, total_bytes
 from planasonix_orchestrator.engine.names import quote
-from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.relation import Column, Relation, column
 from planasonix_orchestrator.engine.replacement import replaced_file, replaced_folder
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import Destination, NodeConfig, NodeContext, Written
@@ -42,9 +44,10 @@ class ParquetDestination(Destination[ParquetDestinationConfig]):
         codec = "uncompressed" if config.compression == "none" else config.compression
         options = f"FORMAT parquet, COMPRESSION {codec}"
         partitions = find_columns(rows, config.partition_by)
+        query = rows.select(*(_exact(column) for column in rows.columns))
         if not partitions:
             with replaced_file(target) as part:
-                written = context.session.copy(rows.select(), target=part, options=f"{options}, USE_TMP_FILE false")
+                written = context.session.copy(query, target=part, options=f"{options}, USE_TMP_FILE false")
                 require_written(rows, written=written)
                 size = total_bytes([part])
             return Written(rows=written, bytes=size, target=str(target))
@@ -53,8 +56,15 @@ class ParquetDestination(Destination[ParquetDestinationConfig]):
         names = ", ".join(quote(name) for name in partitions)
         with replaced_folder(target, suffix=".parquet") as folder:
             partitioned = f"{options}, PARTITION_BY ({names}), OVERWRITE_OR_IGNORE"
-            written = context.session.copy(rows.select(), target=folder, options=partitioned)
+            written = context.session.copy(query, target=folder, options=partitioned)
             require_written(rows, written=written)
             files = tuple(folder.rglob("*.parquet"))
             size = total_bytes(files)
         return Written(rows=written, bytes=size, target=str(target), details={"files": len(files)})
+
+
+def _exact(col: Column) -> exp.Expr:
+    this = column(col.name)
+    if col.type not in {"HUGEINT", "UHUGEINT"}:  # which DuckDB would write as DOUBLE
+        return this
+    return exp.alias_(exp.cast(this, "DECIMAL(38,0)", dialect="duckdb"), col.name, quoted=True)

@@ -9,13 +9,13 @@ from planasonix_orchestrator.engine.names import TableName, literal, parse_table
 from planasonix_orchestrator.engine.postgres import copy_in, transaction
 from planasonix_orchestrator.engine.postgres_types import staged, target_type
 from planasonix_orchestrator.engine.relation import Column, Relation
-from planasonix_orchestrator.engine.types import decimal_digits
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import Destination, NodeContext, Written
 from planasonix_orchestrator.nodes.columns import find_columns
 from planasonix_orchestrator.nodes.destinations.modes import (
     TableConfig,
     require_known,
+    require_scale,
     require_unique,
     require_written,
 )
@@ -148,13 +148,7 @@ def _create(cursor: "Cursor", *, table: TableName, columns: tuple[Column, ...], 
 
 
 def _converted(column: Column, target: _TargetColumn, *, table: TableName) -> str:
-    digits = decimal_digits(column.type)
-    scale = digits[1] if digits else 1 if column.type in {"FLOAT", "DOUBLE"} and target.scale == 0 else 0
-    if target.scale is not None and scale > target.scale:
-        raise NodeError(
-            f"column {column.name!r} is {column.type}, but {target.type} in table {table}: decimals would be lost",
-            hint="round and cast it with transform.select",
-        )
+    require_scale(column, table=str(table), type_=target.type, scale=target.scale)
     name = f"stage.{quote(column.name)}"
     # Without modifiers such as (10): a cast to varchar(10) cuts off what is too long, an insert refuses it.
     return f"CAST({name} AS {target.plain_type})" if target_type(column.type).as_text and not target.is_text else name
@@ -184,7 +178,7 @@ def _upsert(cursor: "Cursor", *, table: TableName, inserted: dict[str, str], key
     # Against writers who are no runs of ours: between its two halves, MERGE does not see their new rows.
     cursor.execute(f"LOCK TABLE {table.sql} IN SHARE ROW EXCLUSIVE MODE")
     cursor.execute(
-        f"MERGE INTO {table.sql} AS target USING {_STAGE} AS stage"
+        f"MERGE INTO {table.sql} AS target USING {_STAGE} AS stage"  # noqa: S608  (every name is quoted)
         f" ON {' AND '.join(f'target.{quote(key)} = {inserted[key]}' for key in keys)}"
         f" WHEN MATCHED THEN {f'UPDATE SET {updates}' if updates else 'DO NOTHING'}"
         f" WHEN NOT MATCHED THEN INSERT ({_list(inserted)}) VALUES ({', '.join(inserted.values())})"

@@ -11,6 +11,7 @@ from planasonix_orchestrator.nodes.base import NodeConfig, NodeContext, Source
 from planasonix_orchestrator.nodes.columns import ColumnType, find_columns
 
 _FORMATS = {"auto": "auto", "lines": "newline_delimited", "array": "array"}
+_NO_TYPE = {'"NULL"': "VARCHAR"}
 
 
 class JsonSourceConfig(NodeConfig):
@@ -22,8 +23,8 @@ class JsonSourceConfig(NodeConfig):
     """One object per line, or one array of objects; `auto` finds out."""
     column_types: Mapping[str, ColumnType] = {}
     """DuckDB types by column (`DECIMAL(12,2)`); the types of all other columns are found out from the rows."""
-    sample_rows: Annotated[int, Field(ge=1)] | Literal["all"] = 20_480
-    """How many rows are looked at to find out columns and types; `all` reads every row twice."""
+    sample_rows: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    """How many rows are looked at to find out columns and types. With fewer than all, keys that come later are lost."""
     compression: Literal["auto", "none", "gzip"] = "auto"
     """`auto` goes by the file name: `.gz` is gzip."""
 
@@ -46,10 +47,13 @@ class JsonSource(Source[JsonSourceConfig]):
         relation = context.session.define(
             context.node_id, read_files("read_json", files, **options, sample_size=sample, maximum_sample_files=-1)
         )
-        if config.column_types:
+        # Columns without any value have no type yet.
+        found = {column.name: _NO_TYPE.get(column.type, column.type) for column in relation.columns}
+        wanted = found | dict(
+            zip(find_columns(relation, config.column_types), config.column_types.values(), strict=True)
+        )
+        if any(wanted[column.name] != column.type for column in relation.columns):
             # The whole list of columns, so that a number goes from its text to the wanted type, not by way of DOUBLE.
-            wanted = dict(zip(find_columns(relation, config.column_types), config.column_types.values(), strict=True))
-            columns = {column.name: wanted.get(column.name, column.type) for column in relation.columns}
-            query = read_files("read_json", files, **options, columns=columns)
+            query = read_files("read_json", files, **options, columns=wanted)
             relation = context.session.define(context.node_id, query)
         return relation.with_figures(bytes_read=total_bytes(files))
