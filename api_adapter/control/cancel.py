@@ -5,20 +5,31 @@ that lands late turn CANCELING back into STARTED. The driver holds every open wi
 """
 
 import logging
-from contextlib import suppress
+import time
+from dataclasses import dataclass
 from threading import Event, Lock, Thread
 
-from dagster import DagsterInstance, DagsterRunStatus
-from sqlalchemy.exc import OperationalError
+from dagster import DagsterRun, DagsterRunStatus
 
 from api_adapter.control.code_location import DagsterConnection
-from api_adapter.control.dagster_api import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
-from api_adapter.errors import UnavailableError
 
 logger = logging.getLogger("api_adapter")
 
 _INTERVAL_SECONDS = 0.25
-_TRANSIENT = (DagsterUserCodeUnreachableError, DagsterUserCodeProcessError, OperationalError, UnavailableError)
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class _Wish:
+    """An open wish: whether the run's worker has had the signal, and when to act again (monotonic seconds)."""
+
+    delivered: bool = False
+    due: float = 0.0
+    pause: float = _INTERVAL_SECONDS
+
+    def back_off(self) -> None:
+        self.due = time.monotonic() + self.pause
+        self.pause = min(self.pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 class CancelDriver:
@@ -29,7 +40,7 @@ class CancelDriver:
 
     def __init__(self, connection: DagsterConnection) -> None:
         self._connection = connection
-        self._open: dict[str, bool] = {}  # run id: whether a signal was delivered since it was last seen running
+        self._open: dict[str, _Wish] = {}
         self._lock = Lock()
         self._wake = Event()
         self._stopping = False
@@ -49,39 +60,42 @@ class CancelDriver:
     def request(self, run_id: str) -> None:
         """Cancel a run: at once where Dagster lets us, else as soon as it does."""
         with self._lock:
-            self._open.setdefault(run_id, False)
-        with suppress(*_TRANSIENT):
-            self._act(run_id)
+            wish = self._open.setdefault(run_id, _Wish())
+            self._try(run_id, wish=wish)
         self._wake.set()
 
     def _drive(self) -> None:
         while not self._stopping:
-            self._wake.wait(None if not self._open else _INTERVAL_SECONDS)
+            self._wake.wait(_INTERVAL_SECONDS if self._open else None)
             self._wake.clear()
-            for run_id in list(self._open):
-                if self._stopping:
-                    return
-                try:
-                    self._act(run_id)
-                except _TRANSIENT as error:
-                    logger.warning("run %s is not canceled yet, trying again: %s", run_id, error)
+            with self._lock:
+                now = time.monotonic()
+                due = [(run_id, wish) for run_id, wish in self._open.items() if wish.due <= now]
+                for run_id, wish in due:
+                    self._try(run_id, wish=wish)
 
-    def _act(self, run_id: str) -> None:
-        """Do what a run's status allows, and close the wish once the run has ended."""
-        with self._lock:
-            instance = self._connection.instance()
-            run = instance.get_run_by_id(run_id)
-            if run is None or run.is_finished:
-                self._open.pop(run_id, None)
-            elif run.status == DagsterRunStatus.QUEUED:
-                instance.run_coordinator.cancel_run(run_id)
-            elif run.status == DagsterRunStatus.STARTED or self._undelivered(run_id, status=run.status):
-                self._open[run_id] = _terminate(instance, run_id=run_id)
+    def _try(self, run_id: str, *, wish: _Wish) -> None:
+        try:
+            self._act(run_id, wish=wish)
+        except Exception as error:  # whatever Dagster raises, the wish stands: this thread must not end with it
+            logger.warning("run %s is not canceled yet, trying again: %s", run_id, error)
+            wish.back_off()
 
-    def _undelivered(self, run_id: str, *, status: DagsterRunStatus) -> bool:
-        return status == DagsterRunStatus.CANCELING and not self._open.get(run_id, False)
+    def _act(self, run_id: str, *, wish: _Wish) -> None:
+        """Do what the run's status allows, and close the wish once the run has ended."""
+        instance = self._connection.instance()
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            self._open.pop(run_id, None)
+        elif run.status == DagsterRunStatus.QUEUED:
+            instance.run_coordinator.cancel_run(run_id)
+        elif _needs_signal(run, wish=wish):
+            wish.delivered = instance.run_launcher.terminate(run_id)
+            if not wish.delivered:
+                wish.back_off()
 
 
-def _terminate(instance: DagsterInstance, *, run_id: str) -> bool:
-    """Send the run's worker the signal to stop; True if it was delivered, which says nothing about the end."""
-    return bool(instance.run_launcher.terminate(run_id))
+def _needs_signal(run: DagsterRun, *, wish: _Wish) -> bool:
+    """Tell whether the worker must be told to stop; again, if its start was recorded after it had been told."""
+    canceling = run.status == DagsterRunStatus.CANCELING
+    return run.status == DagsterRunStatus.STARTED or (canceling and not wish.delivered)
