@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from planasonix_orchestrator.graph.schema import config_schema, connections_schema, pipeline_schema
+from planasonix_orchestrator.graph.schema import JsonSchema, config_schema, connections_schema, pipeline_schema
 from planasonix_orchestrator.nodes.catalog import NodeCatalog, load_catalog
 
 
@@ -16,19 +16,13 @@ def schema_command(document: Literal["pipeline", "connections"]) -> None:
 
     It knows every node type that is installed here. Editors that speak JSON Schema complete and check with it.
     """
-    click.echo(print_schema(document, catalog=load_catalog()), nl=False)
+    schema = connections_schema() if document == "connections" else pipeline_schema(_configs(load_catalog()))
+    click.echo(json.dumps(schema, indent=2, ensure_ascii=False))
 
 
-def print_schema(document: Literal["pipeline", "connections"], *, catalog: NodeCatalog) -> str:
-    """Return the text of a schema as `docs/` has it."""
-    if document == "connections":
-        schema = connections_schema()
-    else:
-        schema = pipeline_schema(
-            {
-                name: config_schema(node_type.config_model)
-                for node_type in catalog
-                for name in (node_type.type_name, *node_type.aliases)
-            }
-        )
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+def _configs(catalog: NodeCatalog) -> dict[str, JsonSchema]:
+    return {
+        name: config_schema(node_type.config_model)
+        for node_type in catalog
+        for name in (node_type.type_name, *node_type.aliases)
+    }

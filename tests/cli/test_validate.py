@@ -55,7 +55,7 @@ def test_problems_are_lines_in_a_pipe(folder: Path) -> None:
     result = validate("--pipelines", folder)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert [line.split(" ")[0] for line in lines] == [f"{file}:5:20:", f"{file}:6:44:", f"{file}:6:45:", f"{file}:9:6:"]
+    assert [line.split(" ")[0] for line in lines] == [f"{file}:5:20:", f"{file}:6:41:", f"{file}:6:50:", f"{file}:9:6:"]
     assert [line.split("[")[-1].split("]")[0] for line in lines] == [
         "unknown_type",
         "missing_field",
