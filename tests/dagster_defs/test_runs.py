@@ -115,23 +115,22 @@ def test_ports_and_edge_order_reach_the_node(folder: Path) -> None:
     assert "'label': 's,extra'" in (folder / "out.txt").read_text()
 
 
-@pytest.mark.parametrize("shape", ["chain", "fan-out", "alone"])
-def test_graphs_of_500_nodes_run(folder: Path, shape: str) -> None:
-    """Long chains, wide fans and many isolated nodes run to their end."""
-    nodes = [node("n0", "source.numbers", rows=3)]
-    match shape:
-        case "chain":
-            nodes += [node(f"n{i}", "keep", expression="n > 0") for i in range(1, 500)]
-            edges = [(f"n{i}", f"n{i + 1}") for i in range(499)]
-        case "fan-out":
-            nodes += [node(f"n{i}", "keep", expression="n > 0") for i in range(1, 500)]
-            edges = [("n0", f"n{i}") for i in range(1, 500)]
-        case _:
-            nodes += [node(f"n{i}", "source.numbers", rows=2) for i in range(1, 500)]
-            edges = []
-    result = execute(job_of(document(nodes, *edges), folder=folder))
+def test_a_chain_of_500_nodes_runs(folder: Path) -> None:
+    """However deep a graph is, its last node gets its rows."""
+    nodes = [node("n0", "source.numbers", rows=3), *(node(f"n{i}", "keep", expression="n > 0") for i in range(1, 500))]
+    result = execute(job_of(document(nodes, *((f"n{i}", f"n{i + 1}") for i in range(499))), folder=folder))
     assert len(events_of(result, "STEP_SUCCESS")) == 500
     assert metadata_of(result, "n499")[metadata.ROWS_OUT] == 2
+
+
+def test_a_fan_of_250_nodes_runs_beside_250_isolated_ones(folder: Path) -> None:
+    """However wide a graph is, every node runs."""
+    fan = [node(f"f{i}", "keep", expression="n > 0") for i in range(249)]
+    isolated = [node(f"i{i}", "source.numbers", rows=2) for i in range(250)]
+    nodes = [node("n", "source.numbers", rows=3), *fan, *isolated]
+    result = execute(job_of(document(nodes, *(("n", each["id"]) for each in fan)), folder=folder))
+    assert len(events_of(result, "STEP_SUCCESS")) == 500
+    assert metadata_of(result, "f248")[metadata.ROWS_OUT] == 2
 
 
 def test_the_run_leaves_no_spill_folder(folder: Path) -> None:

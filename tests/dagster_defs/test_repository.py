@@ -1,0 +1,78 @@
+"""The repository: lazily built jobs, and what it publishes."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagster import RepositoryDefinition
+
+from planasonix_orchestrator.compiler.compile import compile_folder
+from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
+from planasonix_orchestrator.dagster_defs.repository import build_repository, load_repository
+from planasonix_orchestrator.graph.loading import load_folder
+from tests.dagster_defs.nodes import build_catalog
+from tests.dagster_defs.pipelines import document, node, settings_of
+
+
+def repository_of(folder: Path) -> RepositoryDefinition:
+    """The repository of a folder, with the node types of the tests."""
+    catalog = build_catalog()
+    return build_repository(
+        compile_folder(load_folder(folder), catalog=catalog),
+        catalog=catalog,
+        settings=settings_of(folder),
+        ids_by_file={str(folder / "broken.json"): "pl_broken"},
+    )
+
+
+def test_all_pipelines_stand_side_by_side(tmp_path: Path) -> None:
+    """Jobs of one repository share their ops, so Dagster takes them together."""
+    for name in ("first", "second", "source_numbers"):
+        pipeline = document([node("a", "source.numbers"), node("b", "keep", expression="n > 1")], ("a", "b"), name=name)
+        (tmp_path / f"{name}.json").write_text(json.dumps(pipeline))
+    repository = repository_of(tmp_path)
+    assert repository.name == REPOSITORY_NAME
+    assert {job.name for job in repository.get_all_jobs()} == {"first", "second", "source_numbers"}
+
+
+def test_pipelines_are_published(tmp_path: Path) -> None:
+    """The API finds id, name, job, version, time, order and document of each pipeline in the metadata."""
+    pipeline = document([node("in", "source.numbers"), node("b", "keep", expression="n > 1")], ("in", "b"), name="a b")
+    (tmp_path / "a.json").write_text(json.dumps(pipeline))
+    (published,) = repository_of(tmp_path).metadata[PIPELINES].value
+    changed = datetime.fromtimestamp((tmp_path / "a.json").stat().st_mtime, UTC)
+    assert published["id"] == "pl_a_b"
+    assert published["name"] == "a b"
+    assert published["jobName"] == "a_x20_b"
+    assert len(published["version"]) == 16
+    assert abs(datetime.fromisoformat(published["updatedAt"]) - changed).total_seconds() < 1
+    assert published["updatedAt"].endswith("Z")
+    assert published["order"] == ["in", "b"]
+    assert [each["id"] for each in published["document"]["nodes"]] == ["in", "b"]
+    assert published["document"]["edges"][0]["source"] == "in"
+
+
+def test_problems_are_published_and_harm_no_other(tmp_path: Path) -> None:
+    """A broken document is told with its place and its id; the others load."""
+    (tmp_path / "broken.json").write_text(json.dumps(document([node("a", "source.number")], name="broken")))
+    (tmp_path / "sound.json").write_text(json.dumps(document([node("a", "source.numbers")], name="sound")))
+    repository = repository_of(tmp_path)
+    (problem,) = repository.metadata[PROBLEMS].value
+    assert problem["code"] == "unknown_type"
+    assert problem["file"] == str(tmp_path / "broken.json")
+    assert problem["pipelineId"] == "pl_broken"
+    assert repository.job_names == ["sound"]
+
+
+def test_an_empty_folder_is_an_empty_repository(tmp_path: Path) -> None:
+    """No pipelines, no jobs, no problems."""
+    repository = load_repository(settings_of(tmp_path))
+    assert list(repository.job_names) == []
+    assert repository.metadata[PROBLEMS].value == []
+
+
+def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
+    """The code location loads without its folder, and says what is missing."""
+    repository = load_repository(settings_of(tmp_path / "nowhere"))
+    assert list(repository.job_names) == []
+    assert [problem["code"] for problem in repository.metadata[PROBLEMS].value] == ["no_such_folder"]
