@@ -1,5 +1,6 @@
 """The command behind `make bench`: measure all cases, or those named."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 @click.option("--list", "only_list", is_flag=True, help="List the cases and measure nothing.")
 def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None:
     """Measure the cases in turn, print a table, and write benchmarks/results/latest.json."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
         cases = [CASES.get(name) for name in names] or list(CASES)
     except UnknownCaseError as error:

@@ -40,11 +40,10 @@ class Goal:
 
     def describe(self, *, unit: str, better: Literal["lower", "higher"]) -> str:
         """Return the goal in words."""
-        word = "at most" if better == "lower" else "at least"
         conditions = (
-            (self.figure, f"{word} {self.figure:g} {unit}" if self.figure else ""),
-            (self.times_better_than_stock, f"stock / ours at least {self.times_better_than_stock or 0:g}"),
-            (self.times_the_limit, f"ours / limit at most {self.times_the_limit or 0:g}"),
+            (self.figure, f"ours {'≤' if better == 'lower' else '≥'} {self.figure or 0:g} {unit}"),
+            (self.times_better_than_stock, f"stock / ours ≥ {self.times_better_than_stock or 0:g}"),
+            (self.times_the_limit, f"ours / limit ≤ {self.times_the_limit or 0:g}"),
         )
         return ", ".join(text for value, text in conditions if value is not None) or "none"
 

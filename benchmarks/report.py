@@ -43,11 +43,10 @@ def write_latest(outcomes: Sequence[Outcome], *, path: Path, taken_at: datetime)
 
 
 def print_table(outcomes: Sequence[Outcome], *, console: Console) -> None:
-    """Print one line per case; ratios above the figure of 1 read as described in `Outcome`."""
-    table = Table(title="Benchmarks, medians")
-    for heading, justify in (("case", "left"), ("ours", "right"), ("stock", "right"), ("limit", "right")):
-        table.add_column(heading, justify="right" if justify == "right" else "left")
-    for heading in ("stock / ours", "ours / limit"):
+    """Print one line per case, then the machine's facts."""
+    table = Table(title="Benchmarks, medians", title_justify="left")
+    table.add_column("case", no_wrap=True)
+    for heading in ("ours", "stock", "limit", "stock / ours", "ours / limit"):
         table.add_column(heading, justify="right")
     table.add_column("goal")
     table.add_column("met")

@@ -28,7 +28,7 @@ RUNS: tuple[tuple[str, dict[str, str | int]], ...] = (
 
 def main() -> int:
     """Run the demo and return the exit code."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     signal.signal(signal.SIGTERM, _stop)
     try:
         data = prepare_data()[0].parent

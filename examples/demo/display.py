@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.syntax import Syntax
@@ -36,11 +38,11 @@ def show_progress(looks: Iterable[tuple[Json, list[Json]]], *, console: Console)
 
 
 def nodes_table(nodes: Sequence[Json], *, title: str) -> Table:
-    """Return a table of a run's nodes: type, status, times, rows in and out."""
-    table = Table(title=title, title_justify="left")
-    for heading in ("node", "type", "status", "started", "finished"):
+    """Return a table of a run's nodes: type, status, when it started, how long it took, rows in and out."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("node", "type", "status", "started"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("rows in", "rows out"):
+    for heading in ("seconds", "rows in", "rows out"):
         table.add_column(heading, justify="right", no_wrap=True)
     for node in nodes:
         metrics = node.get("metrics") or {}
@@ -49,7 +51,7 @@ def nodes_table(nodes: Sequence[Json], *, title: str) -> Table:
             node["type"],
             f"[{_STYLES.get(node['status'], 'dim')}]{node['status']}",
             _clock(node["startedAt"]),
-            _clock(node["finishedAt"]),
+            _seconds(node["startedAt"], node["finishedAt"]),
             _count(metrics.get("rowsIn")),
             _count(metrics.get("rowsOut")),
         )
@@ -58,7 +60,7 @@ def nodes_table(nodes: Sequence[Json], *, title: str) -> Table:
 
 def rows_table(columns: Sequence[str], *, rows: Sequence[Sequence[object]], title: str) -> Table:
     """Return a table of data rows."""
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(*(str(value) for value in row))
     return table
@@ -80,4 +82,10 @@ def _count(number: int | None) -> str:
 
 
 def _clock(timestamp: str | None) -> str:
-    return "" if timestamp is None else timestamp.partition("T")[2].rstrip("Z")
+    return "" if timestamp is None else f"{datetime.fromisoformat(timestamp):%H:%M:%S}"
+
+
+def _seconds(start: str | None, end: str | None) -> str:
+    if start is None or end is None:
+        return ""
+    return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.2f}"

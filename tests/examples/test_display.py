@@ -32,7 +32,7 @@ def test_in_a_pipe_each_change_of_a_node_is_one_line() -> None:
         ),
     ]
     output = io.StringIO()
-    last = show_progress(looks, console=Console(file=output, width=100))  # type: ignore[arg-type]
+    last = show_progress(looks, console=Console(file=output, width=100))
     assert last == looks[-1]
     assert [line.split() for line in output.getvalue().splitlines()] == [
         ["a", "running"],
