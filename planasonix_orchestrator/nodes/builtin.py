@@ -3,10 +3,6 @@
 from typing import Any
 
 from planasonix_orchestrator.nodes.base import NodeType
-from planasonix_orchestrator.nodes.sources.csv import CsvSource
-from planasonix_orchestrator.nodes.sources.json import JsonSource
-from planasonix_orchestrator.nodes.sources.parquet import ParquetSource
-from planasonix_orchestrator.nodes.sources.postgres import PostgresSource
 from planasonix_orchestrator.nodes.destinations.csv import CsvDestination
 from planasonix_orchestrator.nodes.destinations.duckdb import DuckDBDestination
 from planasonix_orchestrator.nodes.destinations.json import JsonDestination
