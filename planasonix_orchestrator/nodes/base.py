@@ -16,12 +16,14 @@ from pydantic import (
     field_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
 
 _TEMPLATES_WAIT = object()
+_NEVER_TEXT = {"tuple_type", "list_type", "set_type", "dict_type", "mapping_type", "model_type"}
 
 
 class NodeConfig(BaseModel):
@@ -49,13 +51,15 @@ class NodeConfig(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            if info.context is _TEMPLATES_WAIT and all(_is_template(each["input"]) for each in error.errors()):
+            if info.context is _TEMPLATES_WAIT and all(may_fit_later(each) for each in error.errors()):
                 return value
             raise
 
 
-def _is_template(value: object) -> bool:
-    return isinstance(value, str) and "{{" in value
+def may_fit_later(error: ErrorDetails) -> bool:
+    """Say whether a field refused a template that a variable's value may replace; a list or an object never can."""
+    value = error["input"]
+    return isinstance(value, str) and "{{" in value and error["type"] not in _NEVER_TEXT
 
 
 ConfigT = TypeVar("ConfigT", bound=NodeConfig)

@@ -46,6 +46,14 @@ def test_a_template_hides_no_other_problem(tmp_path: Path) -> None:
     assert (problem.code, problem.path) == ("invalid_value", "$.nodes[0].config.order")
 
 
+def test_no_variable_stands_for_a_list(tmp_path: Path) -> None:
+    """A variable's value is text, so a template where a list belongs is wrong whatever the value."""
+    nodes: dict[str, Node] = {"a": NUMBERS, "b": {"type": "transform.pair", "config": {"keys": "{{ v }}"}}}
+    text = document(nodes, "a>b.left", "a>b.right", variables={"v": {"default": "x"}})
+    (problem,) = problems_of(tmp_path, text)
+    assert (problem.code, problem.path) == ("invalid_value", "$.nodes[1].config.keys")
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     """One compilation names the problems of every node."""
     nodes: dict[str, Node] = {

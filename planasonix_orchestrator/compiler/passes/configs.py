@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from planasonix_orchestrator.compiler.draft import Draft, DraftStep
 from planasonix_orchestrator.errors import Problem
 from planasonix_orchestrator.graph.validation import model_faults
+from planasonix_orchestrator.nodes.base import may_fit_later
 
 
 def complete_configs(draft: Draft) -> Draft:
@@ -32,8 +33,12 @@ def complete_configs(draft: Draft) -> Draft:
 
 
 def _problems(draft: Draft, step: DraftStep, error: ValidationError) -> Iterator[Problem]:
+    details = error.errors()
+    waiting = [each["input"] for each in details if may_fit_later(each)]
+    stuck = [each["input"] for each in details if not may_fit_later(each)]
     for fault in model_faults(error, model=step.node_type.config_model, data=step.node.config):
-        if fault.code == "invalid_value" and _waits_for_variable(step.node.config, fault.path):
+        value = _value_at(step.node.config, fault.path)
+        if fault.code == "invalid_value" and value in waiting and value not in stuck:
             continue
         path = step.config_path(fault.path)
         yield draft.loaded.problem(
@@ -41,8 +46,8 @@ def _problems(draft: Draft, step: DraftStep, error: ValidationError) -> Iterator
         )
 
 
-def _waits_for_variable(config: Any, path: Sequence[str | int]) -> bool:
+def _value_at(config: Any, path: Sequence[str | int]) -> Any:
     value = config
     for part in path:
         value = value[part]
-    return isinstance(value, str) and "{{" in value
+    return value
