@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.compiler.folders import KEEP, SHELF, Node, document, plan_of, problems_of
+from tests.compiler.folders import KEEP, NUMBERS, SHELF, Node, document, plan_of, problems_of
 
 
 def test_an_alias_becomes_the_full_name(tmp_path: Path) -> None:
