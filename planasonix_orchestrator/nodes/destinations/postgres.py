@@ -67,7 +67,12 @@ class PostgresDestination(Destination[PostgresDestinationConfig]):
     title = "PostgreSQL table"
     kinds = ("postgres",)
     config_model = PostgresDestinationConfig
-    example: ClassVar = {"connectionId": "conn_pg", "table": "public.orders", "mode": "upsert", "keys": ["id"]}
+    example: ClassVar = {
+        "connectionId": "conn_pg",
+        "table": "public.open_orders",
+        "mode": "upsert",
+        "keys": ["order_id"],
+    }
 
     def connection_ids(self, config: PostgresDestinationConfig) -> Mapping[str, str]:  # noqa: ARG002
         """Return the one connection."""

@@ -51,7 +51,7 @@ class PostgresSource(Source[PostgresSourceConfig]):
     kinds = ("postgres",)
     config_model = PostgresSourceConfig
     materialised = True
-    example: ClassVar = {"connectionId": "conn_pg", "query": "SELECT 1 AS id, 'Ada' AS name"}
+    example: ClassVar = {"connectionId": "conn_pg", "table": "public.orders"}
 
     def connection_ids(self, config: PostgresSourceConfig) -> Mapping[str, str]:  # noqa: ARG002
         """Return the one connection."""
