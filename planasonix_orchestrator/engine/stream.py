@@ -16,11 +16,18 @@ class BatchStream:
         self.rows = 0
         self.bytes = 0
         self.error: BaseException | None = None
-        self.reader: pa.RecordBatchReader = pa.RecordBatchReader.from_batches(schema, self._counted(batches))
+        self._schema = schema
+        self._batches = batches
 
-    def _counted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    @property
+    def reader(self) -> pa.RecordBatchReader:
+        """The batches, to be read once."""
+        # Not kept: with a reference back to this object it would be a cycle that no garbage collector can see into.
+        return pa.RecordBatchReader.from_batches(self._schema, self._counted())
+
+    def _counted(self) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in batches:
+            for batch in self._batches:
                 self.rows += batch.num_rows
                 self.bytes += batch.nbytes
                 yield batch

@@ -1,0 +1,179 @@
+"""The session: exact figures, memory, threads, retries, and errors that say which node is to blame."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.errors import NodeError, NodeInterruptedError
+
+ENDLESS = "SELECT sum(a.range * b.range) AS total FROM range(10000000) AS a, range(10000000) AS b"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A session with room enough."""
+    with Session(spill=tmp_path / "spill", threads=2) as session:
+        yield session
+
+
+def query(text: str) -> exp.Query:
+    """A query as nodes build them."""
+    parsed = sqlglot.parse_one(text, dialect="duckdb")
+    assert isinstance(parsed, exp.Query)
+    return parsed
+
+
+def rows(session: Session, name: str) -> list[tuple[object, ...]]:
+    """All rows of a relation."""
+    with session.cursor() as cursor:
+        return cursor.execute(f'FROM nodes."{name}"').fetchall()
+
+
+def test_a_view_has_columns_but_no_figures(session: Session) -> None:
+    """Defining a relation checks its columns and reads no row."""
+    relation = session.define("n", query("SELECT 1::DECIMAL(9, 2) AS a, {'x': [DATE '2024-01-01']} AS b"))
+    assert [(column.name, column.type) for column in relation.columns] == [
+        ("a", "DECIMAL(9,2)"),
+        ("b", "STRUCT(x DATE[])"),
+    ]
+    assert (relation.rows, relation.bytes_shuffled, relation.materialised) == (None, None, False)
+
+
+def test_counts_are_exact_over_fused_views(session: Session) -> None:
+    """Each view of a chain is counted exactly, though none is materialised."""
+    first = session.count(session.define("a", query("SELECT range AS i FROM range(1000)")))
+    second = session.count(session.define("b", first.select().where("i % 3 = 0")))
+    third = session.count(session.define("c", second.select().where("i > 500")))
+    assert [first.rows, second.rows, third.rows] == [1000, 334, 167]
+
+
+def test_a_materialised_relation_is_computed_once(session: Session) -> None:
+    """Rows that would differ each time are the same for all readers once they are kept."""
+    view = session.define("n", query("SELECT random() AS r, 'äb' AS text FROM range(100)"))
+    table = session.materialise(view)
+    assert rows(session, "n") == rows(session, "n")
+    assert (table.materialised, table.rows, table.name) == (True, 100, "n")
+    assert table.bytes_shuffled == 100 * (8 + 3)
+
+
+def test_a_name_may_be_used_again(session: Session) -> None:
+    """A node that is tried again replaces what its first attempt left, be it a view or a table."""
+    for number in range(3):
+        view = session.define("n", query(f"SELECT {number} AS i"))
+        session.materialise(view)
+        session.load("m", pa.RecordBatchReader.from_batches(pa.schema([("i", pa.int64())]), iter(())))
+    assert rows(session, "n") == [(2,)]
+    session.define("m", query("SELECT 7 AS i"))
+    assert rows(session, "m") == [(7,)]
+
+
+def test_a_stream_is_loaded_batch_by_batch(session: Session) -> None:
+    """Loading counts rows and Arrow bytes; no more than a few batches are alive at a time."""
+    schema = pa.schema([("i", pa.int64())])
+    batch = pa.record_batch([pa.array(range(10_000))], schema=schema)
+    relation = session.load("n", pa.RecordBatchReader.from_batches(schema, (batch for _ in range(50))))
+    assert (relation.rows, relation.bytes_read) == (500_000, 50 * 80_000)
+    assert relation.bytes_shuffled == 4_000_000
+
+
+def test_an_error_in_a_stream_comes_out_as_itself(session: Session) -> None:
+    """What fails while batches are read is raised, not DuckDB's report of it, and no table is left."""
+
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"i": [1]})
+        raise NodeError("the source is gone")
+
+    with pytest.raises(NodeError, match="^the source is gone$"):
+        session.load("n", pa.RecordBatchReader.from_batches(pa.schema([("i", pa.int64())]), failing()))
+    with pytest.raises(NodeError, match="does not exist"):
+        rows(session, "n")
+
+
+def test_rows_stream_out_while_the_query_runs(session: Session) -> None:
+    """The first batch is there long before the last row; leaving early is fine."""
+    relation = session.define("n", query("SELECT range AS i FROM range(1000000000000)"))
+    with session.stream(relation.select(), rows_per_batch=1000) as stream:
+        assert next(iter(stream.reader)).num_rows >= 1000
+    with session.stream(query("SELECT range AS i FROM range(5)")) as stream:
+        assert sum(batch.num_rows for batch in stream.reader) == stream.rows == 5
+
+
+def test_a_relation_may_be_larger_than_memory(tmp_path: Path) -> None:
+    """What does not fit goes to the spill folder, which is gone in the end."""
+    spill = tmp_path / "spill"
+    with Session(spill=spill, memory_limit="60MB", threads=1) as session:
+        relation = session.materialise(
+            session.define("n", query("SELECT range AS i, hash(range) AS h, hash(range + 1) AS g FROM range(6000000)"))
+        )
+        assert relation.rows == 6_000_000
+        assert relation.bytes_shuffled == 6_000_000 * 24
+        assert sum(file.stat().st_size for file in spill.rglob("*") if file.is_file()) > 0
+        assert session.number(query("SELECT count(DISTINCT i) FROM nodes.n")) == 6_000_000
+    assert not spill.exists()
+
+
+def test_interrupt_stops_what_runs_in_other_threads(session: Session) -> None:
+    """A query that would take for ever ends at once, as an interrupt and not as a fault of the node."""
+    relation = session.define("n", query(ENDLESS))
+    errors: list[NodeError] = []
+
+    def work() -> None:
+        try:
+            session.materialise(relation)
+        except NodeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started = time.monotonic()
+    while thread.is_alive() and time.monotonic() - started < 20:
+        session.interrupt()
+        thread.join(0.05)
+    assert [type(error) for error in errors] == [NodeInterruptedError]
+
+
+def test_duckdbs_message_is_kept(session: Session) -> None:
+    """An error says what DuckDB said, without the SQL that we generated."""
+    with pytest.raises(NodeError, match='Referenced column "nope" not found') as caught:
+        session.define("n", query("SELECT nope FROM range(1)"))
+    assert "LINE" not in str(caught.value)
+    assert "CREATE VIEW" not in str(caught.value)
+
+
+def test_the_node_at_fault_is_named(session: Session) -> None:
+    """A bad value that shows where rows are read is laid at the door of the view that computes it."""
+    source = session.define("source", query("SELECT CASE WHEN range = 9 THEN 'x' ELSE '1' END AS t FROM range(10)"))
+    cast = session.define("to_number", source.select("CAST(t AS INTEGER) AS t"))
+    last = session.define("doubled", cast.select("t * 2 AS t"))
+    with pytest.raises(NodeError) as caught:
+        session.materialise(last)
+    blamed = session.blame(caught.value, readers=[cast])
+    assert str(blamed).startswith("node 'to_number': Conversion Error: Could not convert string 'x' to INT32")
+
+
+def test_an_error_that_no_row_causes_is_left_alone(session: Session) -> None:
+    """Views are not computed again for an error that has nothing to do with their rows."""
+    view = session.define("n", query(ENDLESS))
+    error = NodeError("the disk is full")
+    assert session.blame(error, readers=[view]) is error
+
+
+def test_nothing_is_downloaded_and_python_variables_are_no_tables(session: Session) -> None:
+    """A misspelt table is an error even if a variable of the program has its name."""
+    variable = pa.table({"a": [1]})
+    assert variable.num_rows == 1
+    with pytest.raises(NodeError, match="variable does not exist"):
+        session.define("n", query("SELECT * FROM variable"))
+
+
+def test_times_are_in_utc_on_every_cursor(session: Session) -> None:
+    """The zone of the machine never shows in a value."""
+    session.define("n", query("SELECT CAST(TIMESTAMPTZ '2024-07-01 12:00:00+02' AS VARCHAR) AS t"))
+    assert rows(session, "n") == [("2024-07-01 10:00:00+00",)]
