@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import DagsterInstance
@@ -13,6 +14,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, PIPELINES, PROBLEMS, REPOSITORY_NAME
 from planasonix_orchestrator.settings import PIPELINES_VARIABLE, STATE_VARIABLE
+from tests.dagster_defs.pipelines import published
 
 MODULE = "planasonix_orchestrator.definitions"
 PIPELINES_COUNT = 1000
@@ -76,20 +78,21 @@ def test_the_code_server_publishes_the_folder(folder: Path, monkeypatch: pytest.
     for number in range(20):
         write_pipeline(folder, f"p{number}")
     (folder / "broken.yaml").write_text("id: pl_broken\nname: broken\nnodes: [{id: a, type: source.cvs}]\n")
+    (folder.parent / "home").mkdir()
     for name, value in environment_of(folder).items():
         monkeypatch.setenv(name, value)
     target = LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE)
     origin = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=CODE_LOCATION_NAME)
-    with DagsterInstance.ephemeral() as instance, origin.create_single_location(instance) as location:
+    with (
+        DagsterInstance.local_temp(str(folder.parent / "home")) as instance,
+        origin.create_single_location(instance) as location,
+    ):
         repository = location.get_repository(REPOSITORY_NAME)
         job = repository.get_full_job("p7")
-        metadata = repository.repository_snap.metadata
-        assert metadata is not None
-        published, problems = metadata[PIPELINES].value, metadata[PROBLEMS].value
-        preset = job.active_presets[0].run_config
-    assert isinstance(published, list)
-    assert isinstance(problems, list)
-    assert {each["id"] for each in published} == {f"pl_p{number}" for number in range(20)}
+        pipelines = published(repository.repository_snap, PIPELINES)
+        problems = published(repository.repository_snap, PROBLEMS)
+        preset: Any = job.active_presets[0].run_config
+    assert {each["id"] for each in pipelines} == {f"pl_p{number}" for number in range(20)}
     assert {(each["code"], each["pipelineId"]) for each in problems} == {("unknown_type", "pl_broken")}
     assert preset["ops"]["_x69_n"]["config"]["expression"] == "a > 1"
 

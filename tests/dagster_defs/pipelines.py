@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterEvent, DagsterInstance, ExecuteInProcessResult, JobDefinition
-from dagster._utils.error import SerializableErrorInfo
+from dagster import DagsterEvent, DagsterInstance, ExecuteInProcessResult, JobDefinition, RepositoryDefinition
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster_shared.error import SerializableErrorInfo
 
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.compiler.plan import PipelinePlan
@@ -105,3 +106,9 @@ def causes_of(error: SerializableErrorInfo | None) -> str:
         messages.append(error.message)
         error = error.cause
     return "".join(messages)
+
+
+def published(repository: RepositoryDefinition | RepositorySnap, key: str) -> Any:
+    """What a repository publishes under a metadata key, as JSON."""
+    assert repository.metadata is not None
+    return repository.metadata[key].value

@@ -58,7 +58,8 @@ def check(config: dict[str, Any]) -> Any:
     def pipeline() -> None:
         write()
 
-    return validate_run_config(pipeline, {"ops": {"write": {"config": config}}})["ops"]["write"]["config"]
+    checked: Any = validate_run_config(pipeline, {"ops": {"write": {"config": config}}})
+    return checked["ops"]["write"]["config"]
 
 
 def test_defaults_are_filled_in_under_camel_case_keys() -> None:
@@ -78,7 +79,7 @@ def test_defaults_are_filled_in_under_camel_case_keys() -> None:
 
 def test_every_shape_of_value_is_taken() -> None:
     """Nested models, lists, maps, unions with text, and null pass where the model takes them."""
-    given = {
+    given: dict[str, Any] = {
         "table": "t",
         "mode": "upsert",
         "limit": 3,
@@ -117,7 +118,7 @@ def test_a_wrong_shape_is_refused(config: dict[str, Any], message: str) -> None:
 
 def test_descriptions_tell_choices_and_types() -> None:
     """What the schema can't say to Dagster stands in the field's description."""
-    fields = build_config_schema(Config).fields
+    fields: Any = build_config_schema(Config).fields
     assert fields["mode"].description == "How rows are written. One of: append, upsert."
     assert fields["limit"].description == "At most so many rows. A whole number."
     assert fields["table"].description == "The table."

@@ -1,6 +1,7 @@
 """A plan as a Dagster job: what the data engineer sees before any run."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import JobDefinition
@@ -75,7 +76,7 @@ def test_two_types_with_one_op_name_are_refused() -> None:
         """Another type whose op would have the same name."""
 
         type_name = "transform_keep"
-        aliases = ()
+        aliases = ("twin",)
 
     with pytest.raises(DuplicateNodeTypeError, match=r"transform\.keep"):
         build_ops(build_catalog(Twin()))
@@ -92,7 +93,7 @@ def test_the_launchpad_opens_with_every_config_and_variable(job: JobDefinition) 
 
 def test_variables_are_described_in_the_launchpad(job: JobDefinition) -> None:
     """Each variable is a field of the resource `variables`, with its type and what it is for."""
-    schema = job.resource_defs["variables"].config_schema.as_field().config_type
+    schema: Any = job.resource_defs["variables"].config_schema.as_field().config_type
     descriptions = {name: field.description for name, field in schema.fields.items()}
     assert descriptions == {
         "limit": "How many rows.",

@@ -11,7 +11,7 @@ from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOS
 from planasonix_orchestrator.dagster_defs.repository import build_repository, load_repository
 from planasonix_orchestrator.graph.loading import load_folder
 from tests.dagster_defs.nodes import build_catalog
-from tests.dagster_defs.pipelines import document, node, settings_of
+from tests.dagster_defs.pipelines import document, node, published, settings_of
 
 
 def repository_of(folder: Path) -> RepositoryDefinition:
@@ -37,19 +37,19 @@ def test_all_pipelines_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_pipelines_are_published(tmp_path: Path) -> None:
     """The API finds id, name, job, version, time, order and document of each pipeline in the metadata."""
-    pipeline = document([node("in", "source.numbers"), node("b", "keep", expression="n > 1")], ("in", "b"), name="a b")
-    (tmp_path / "a.json").write_text(json.dumps(pipeline))
-    (published,) = repository_of(tmp_path).metadata[PIPELINES].value
+    nodes = [node("in", "source.numbers"), node("b", "keep", expression="n > 1")]
+    (tmp_path / "a.json").write_text(json.dumps(document(nodes, ("in", "b"), name="a b")))
+    (pipeline,) = published(repository_of(tmp_path), PIPELINES)
     changed = datetime.fromtimestamp((tmp_path / "a.json").stat().st_mtime, UTC)
-    assert published["id"] == "pl_a_b"
-    assert published["name"] == "a b"
-    assert published["jobName"] == "a_x20_b"
-    assert len(published["version"]) == 16
-    assert abs(datetime.fromisoformat(published["updatedAt"]) - changed).total_seconds() < 1
-    assert published["updatedAt"].endswith("Z")
-    assert published["order"] == ["in", "b"]
-    assert [each["id"] for each in published["document"]["nodes"]] == ["in", "b"]
-    assert published["document"]["edges"][0]["source"] == "in"
+    assert pipeline["id"] == "pl_a_b"
+    assert pipeline["name"] == "a b"
+    assert pipeline["jobName"] == "a_x20_b"
+    assert len(pipeline["version"]) == 16
+    assert abs(datetime.fromisoformat(pipeline["updatedAt"]) - changed).total_seconds() < 1
+    assert pipeline["updatedAt"].endswith("Z")
+    assert pipeline["order"] == ["in", "b"]
+    assert [each["id"] for each in pipeline["document"]["nodes"]] == ["in", "b"]
+    assert pipeline["document"]["edges"][0]["source"] == "in"
 
 
 def test_problems_are_published_and_harm_no_other(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_problems_are_published_and_harm_no_other(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text(json.dumps(document([node("a", "source.number")], name="broken")))
     (tmp_path / "sound.json").write_text(json.dumps(document([node("a", "source.numbers")], name="sound")))
     repository = repository_of(tmp_path)
-    (problem,) = repository.metadata[PROBLEMS].value
+    (problem,) = published(repository, PROBLEMS)
     assert problem["code"] == "unknown_type"
     assert problem["file"] == str(tmp_path / "broken.json")
     assert problem["pipelineId"] == "pl_broken"
@@ -68,11 +68,11 @@ def test_an_empty_folder_is_an_empty_repository(tmp_path: Path) -> None:
     """No pipelines, no jobs, no problems."""
     repository = load_repository(settings_of(tmp_path))
     assert list(repository.job_names) == []
-    assert repository.metadata[PROBLEMS].value == []
+    assert published(repository, PROBLEMS) == []
 
 
 def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
     """The code location loads without its folder, and says what is missing."""
     repository = load_repository(settings_of(tmp_path / "nowhere"))
     assert list(repository.job_names) == []
-    assert [problem["code"] for problem in repository.metadata[PROBLEMS].value] == ["no_such_folder"]
+    assert [problem["code"] for problem in published(repository, PROBLEMS)] == ["no_such_folder"]

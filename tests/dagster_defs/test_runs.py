@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import AssetKey, DagsterInstance
@@ -142,7 +143,7 @@ def test_the_run_leaves_no_spill_folder(folder: Path) -> None:
     assert list(spill.iterdir()) == []
 
 
-def pipeline_with(*, retries: int = 0, type_: str = "transform.flaky", **config: object) -> Document:
+def pipeline_with(*, retries: int = 0, type_: str = "transform.flaky", **config: Any) -> Document:
     """A source, a node to be tested, and a destination."""
     nodes = [
         node("a", "source.numbers", rows="{{ rows }}"),
