@@ -72,7 +72,7 @@ def _lock(descriptor: int, *, state: Path) -> None:
     deadline = time.monotonic() + SECONDS_TO_CLEAN
     while not _try_lock(descriptor):
         pid = int(os.pread(descriptor, 20, 0) or b"0")
-        if psutil.pid_exists(pid) or time.monotonic() > deadline:
+        if _is_alive(pid) or time.monotonic() > deadline:
             raise AlreadyRunningError(state, pid=pid)
         time.sleep(0.1)
 
@@ -83,3 +83,10 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 from watchfiles import Change, awatch
+from watchfiles.main import FileChange
 
 from planasonix_orchestrator.errors import Problem
 
@@ -13,7 +15,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A change is acted upon after a lull this long, but not later than that.
 LULL_MILLISECONDS = 50
 LONGEST_WAIT_MILLISECONDS = 400
-SECONDS_TO_LOOK_AGAIN = 1.0
+MILLISECONDS_TO_LOOK_AGAIN = 1000
 
 
 class PipelineWatcher:
@@ -37,24 +39,33 @@ class PipelineWatcher:
 
     async def _changes(self) -> AsyncIterator[None]:
         while True:
-            try:
-                async for _ in awatch(
-                    self._pipelines,
-                    watch_filter=self._concerns,
-                    debounce=LONGEST_WAIT_MILLISECONDS,
-                    step=LULL_MILLISECONDS,
-                ):
+            watched = _identity(self._pipelines)
+            async for changes in self._changes_of_one_folder():
+                if changes:
                     yield
-            except FileNotFoundError:
-                # Somebody moved the folder away, as switching a branch does; it may come back.
-                pass
-            await asyncio.sleep(SECONDS_TO_LOOK_AGAIN)
-            if self._pipelines.exists():
+                if _identity(self._pipelines) != watched:
+                    break
+            # Somebody moved the folder away, as switching a branch does; it may come back.
+            await asyncio.sleep(MILLISECONDS_TO_LOOK_AGAIN / 1000)
+            if _identity(self._pipelines):
                 yield
 
+    async def _changes_of_one_folder(self) -> AsyncIterator[set[FileChange]]:
+        watching = awatch(
+            self._pipelines,
+            watch_filter=self._concerns,
+            debounce=LONGEST_WAIT_MILLISECONDS,
+            step=LULL_MILLISECONDS,
+            rust_timeout=MILLISECONDS_TO_LOOK_AGAIN,
+            yield_on_timeout=True,
+        )
+        with suppress(FileNotFoundError):
+            async for changes in watching:
+                yield changes
+
     def _concerns(self, _change: Change, path: str) -> bool:
-        relative = Path(path).relative_to(self._pipelines)
-        return relative.suffix in SUFFIXES and not any(part.startswith(".") for part in relative.parts)
+        file = Path(path)
+        return file.suffix in SUFFIXES and not file.name.startswith(".")
 
     async def _reload(self) -> None:
         try:
@@ -87,3 +98,11 @@ def find_problems(pipelines: Path) -> tuple[Problem, ...]:
 def _news(problems: Iterable[Problem], *, told: frozenset[Problem]) -> list[str]:
     new = [str(problem) for problem in problems if problem not in told]
     return ["The pipelines have no problem any more."] if told and not problems else new
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
