@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
-from planasonix_orchestrator.dagster_defs.time_limit import time_limit
+from planasonix_orchestrator.dagster_defs.interruption import run_interruptibly
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
@@ -68,9 +68,12 @@ class PipelineRun:
 
     def run_step(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
         """Run a step with a config that may hold `{{ variables }}`, within its time limit."""
-        with time_limit(self._session, seconds=step.timeout_seconds):
+
+        def work() -> NodeResult:
             self._build_missing_inputs(step, log=log)
             return self._run(step, config=config, log=log)
+
+        return run_interruptibly(work, session=self._session, seconds=step.timeout_seconds)
 
     def input_relations(self, step: Step) -> tuple[Relation, ...]:
         """Return the relations that have arrived at a step, in edge order."""

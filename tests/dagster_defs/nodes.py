@@ -140,6 +140,7 @@ class Slow(Transform[SlowConfig]):
     example: ClassVar = {"seconds": 1}
 
     def apply(self, config: SlowConfig, inputs: Inputs, context: NodeContext) -> Relation:
+        note(context.base / f"{context.node_id}.started", ".")
         until = time.monotonic() + config.seconds
         while time.monotonic() < until:
             if config.inside == "engine":
