@@ -90,7 +90,7 @@ def test_an_error_in_a_stream_comes_out_as_itself(session: Session) -> None:
         yield pa.record_batch({"i": [1]})
         raise NodeError("the source is gone")
 
-    with pytest.raises(NodeError, match="^the source is gone$"):
+    with pytest.raises(NodeError, match="the source is gone"):
         session.load("n", pa.RecordBatchReader.from_batches(pa.schema([("i", pa.int64())]), failing()))
     with pytest.raises(NodeError, match="does not exist"):
         rows(session, "n")

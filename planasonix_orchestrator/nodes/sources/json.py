@@ -1,12 +1,14 @@
 """source.json: the rows of JSON files, lines or arrays."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from sqlglot import exp
 
 from planasonix_orchestrator.engine.files import OptionValue, find_files, read_files, total_bytes
-from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.relation import Relation, column
 from planasonix_orchestrator.nodes.base import NodeConfig, NodeContext, Source
 from planasonix_orchestrator.nodes.columns import ColumnType, find_columns
 
@@ -52,8 +54,22 @@ class JsonSource(Source[JsonSourceConfig]):
         wanted = found | dict(
             zip(find_columns(relation, config.column_types), config.column_types.values(), strict=True)
         )
-        if any(wanted[column.name] != column.type for column in relation.columns):
-            # The whole list of columns, so that a number goes from its text to the wanted type, not by way of DOUBLE.
+        if any("DECIMAL" in type_ for type_ in config.column_types.values()):
+            objects = read_files("read_json_objects", files, **options)
+            query = exp.select(*(_digit_by_digit(*each) for each in wanted.items())).from_(objects.subquery("objects"))
+            relation = context.session.define(context.node_id, query)
+        elif any(wanted[column.name] != column.type for column in relation.columns):
             query = read_files("read_json", files, **options, columns=wanted)
             relation = context.session.define(context.node_id, query)
         return relation.with_figures(bytes_read=total_bytes(files))
+
+
+def _digit_by_digit(name: str, type_: str) -> exp.Expr:
+    """Return a key of each object, converted from its text; DuckDB's own reader goes from numbers to DOUBLE first."""
+    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+    objects = column("json")
+    there = exp.Anonymous(this="json_exists", expressions=[objects, exp.Literal.string(pointer)])
+    shape = exp.Literal.string(json.dumps({name: type_}))
+    struct = exp.Anonymous(this="json_transform_strict", expressions=[objects.copy(), shape])
+    value = exp.Anonymous(this="struct_extract", expressions=[struct, exp.Literal.string(name)])
+    return exp.alias_(exp.Case(ifs=[exp.If(this=there, true=value)]), name, quoted=True)
