@@ -35,7 +35,8 @@ class Control:
         """Queue a run of a pipeline and return its Dagster run id; nothing is created unless all of it is right."""
         loaded = self._connection.loaded()
         pipeline = self._catalog_of(loaded).get(pipeline_id)
-        checked = check_variables(pipeline["document"].get("variables") or {}, given=variables)
+        declared = pipeline["document"].get("variables") or {}
+        checked = check_variables(declared, required=pipeline["requiredVariables"], given=variables)
         tags = {tag_names.TRIGGER: trigger}
         if environment_id is not None:
             tags[tag_names.ENVIRONMENT_ID] = environment_id

@@ -75,7 +75,7 @@ class RunRequest(Model):
     model_config = ConfigDict(extra="forbid")
 
     variables: dict[str, VariableValue] = Field(default={}, description="Values for the pipeline's variables.")
-    environment_id: str | None = Field(default=None, min_length=1, max_length=200)
+    environment_id: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]+$")
 
 
 class RunAccepted(Model):

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Select, func, or_, select
 from api_adapter.storage.events import EVENT_QUERY, Event, fetch
 from api_adapter.storage.runs import RunRecord
 from api_adapter.storage.tables import EVENTS
-from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract.names import decode_name, encode_name
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -130,12 +129,9 @@ def _level(event: Event) -> LogLevel:
 def _milestone(event: Event) -> str:
     """Return what a milestone says, or nothing for an event that is none."""
     text = _TOLD.get(event.type or "", ("debug", ""))[1]
-    rows = [f"{number} rows {way}" for label, way in _ROWS if (number := event.integers.get(label)) is not None]
     reason = event.error.message if event.error else event.data.get("reason") or ""
-    return text.format(rows=f" ({', '.join(rows)})" if rows else "", reason=f": {reason}" if reason else "")
+    return text.format(reason=f": {reason}" if reason else "")
 
-
-_ROWS = ((metadata.ROWS_IN, "in"), (metadata.ROWS_OUT, "out"))
 
 # Dagster's event types that a user wants to read about: level, and words.
 _TOLD: dict[str, tuple[LogLevel, str]] = {
@@ -148,7 +144,6 @@ _TOLD: dict[str, tuple[LogLevel, str]] = {
     "PIPELINE_CANCELED": ("info", "Run canceled"),
     "STEP_START": ("info", "Node started"),
     "STEP_RESTARTED": ("info", "Node started again"),
-    "STEP_OUTPUT": ("info", "Node produced its result{rows}"),
     "STEP_SUCCESS": ("info", "Node succeeded"),
     "STEP_UP_FOR_RETRY": ("warning", "Node failed and will be tried again{reason}"),
     "STEP_FAILURE": ("error", "Node failed{reason}"),

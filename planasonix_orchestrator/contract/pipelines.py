@@ -12,6 +12,7 @@ class PublishedPipeline(TypedDict):
     version: str
     updatedAt: str | None
     order: list[str]  # node ids in topological order
+    requiredVariables: list[str]  # those that a run must set
     document: dict[str, Any]
 
 

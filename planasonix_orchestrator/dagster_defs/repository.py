@@ -71,6 +71,7 @@ def publish_pipeline(plan: PipelinePlan) -> PublishedPipeline:
         "version": plan.version,
         "updatedAt": _timestamp(plan.updated_at),
         "order": [step.node_id for step in plan.steps],
+        "requiredVariables": [variable.name for variable in plan.variables if variable.required],
         "document": dict(plan.document),
     }
 

@@ -90,6 +90,7 @@ def test_a_body_is_optional(body: dict[str, object], client: httpx.Client) -> No
         ("pl_crm", {"nope": 1}, ["variables.nope"]),
         ("pl_crm", {"top": "three", "day": "yesterday"}, ["variables.top", "variables.day"]),
         ("pl_crm", {"top": True}, ["variables.top"]),
+        ("pl_crm", {"day": "20250101"}, ["variables.day"]),
         ("pl_crm", {"top": 1.5}, ["variables.top"]),
         ("pl_demanding", {}, ["variables.region"]),
         ("pl_demanding", {"region": None}, ["variables.region"]),
@@ -108,7 +109,17 @@ def test_wrong_variables_are_refused_before_a_run_exists(
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", b'"x"', b'{"variable": {}}', b'{"variables": [1]}', b'{"environmentId": ""}', b"\xff"]
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b'{"variable": {}}',
+        b'{"variables": [1]}',
+        b'{"environmentId": ""}',
+        b'{"environmentId": "a\\u0000"}',
+        b"\xff",
+    ],
 )
 def test_a_wrong_body_is_refused(body: bytes, client: httpx.Client) -> None:
     """What is not JSON, or not of the documented shape, gives 400 in the error shape."""

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api_adapter.app import create_app
 from api_adapter.control import open_control
 from api_adapter.dependencies import Services
+from api_adapter.errors import ApiError
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
 from api_adapter.storage import RunRecord, Storage, open_storage
 from tests.api.conftest import dagster_home, free_port, running_code_server, serving
@@ -162,6 +163,16 @@ def test_the_openapi_declares_only_our_error_shape(reader: httpx.Client) -> None
         for operation in methods.values():
             assert "422" not in operation["responses"]
             assert path == "/livez" or "503" in operation["responses"]
+
+
+def test_every_route_and_error_code_is_documented(reader: httpx.Client) -> None:
+    """docs/api.md names each route with its method, and each word that `code` can be."""
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    paths = reader.get("/openapi.json").json()["paths"]
+    routes = [f"`{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    errors: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]
+    codes = [error.code for error in errors]
+    assert [wanted for wanted in (*routes, *codes) if wanted not in page] == []
 
 
 def test_importing_the_application_connects_to_nothing() -> None:

@@ -103,15 +103,12 @@ def test_logs_are_structured_lines(succeeded: str, reader: httpx.Client) -> None
         ("info", None, "Run started"),
         ("info", "n_source", "Node started"),
         ("info", "n_source", "Started read"),
-        ("info", "n_source", "Node produced its result (7 rows out)"),
         ("info", "n_source", "Node succeeded"),
         ("info", "keep-recent", "Node started"),
-        ("info", "keep-recent", "Node produced its result (7 rows in, 5 rows out)"),
         ("info", "keep-recent", "Node succeeded"),
         ("info", "n_flaky", "Node started"),
         ("warning", "n_flaky", "Node failed and will be tried again: the warehouse hung up"),
         ("info", "n_flaky", "Node started again"),
-        ("info", "n_flaky", "Node produced its result (5 rows in)"),
         ("info", "n_flaky", "Node succeeded"),
         ("info", None, "Run succeeded"),
     ]
@@ -120,7 +117,7 @@ def test_logs_are_structured_lines(succeeded: str, reader: httpx.Client) -> None
 def test_node_id_filters_to_a_single_nodes_stream(succeeded: str, reader: httpx.Client) -> None:
     """Filter to a single node's log stream."""
     lines = reader.get(f"/api/runs/{succeeded}/logs", params={"nodeId": "keep-recent"}).json()["lines"]
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert {line["nodeId"] for line in lines} == {"keep-recent"}
 
 
@@ -133,7 +130,7 @@ def test_since_takes_a_timestamp(succeeded: str, reader: httpx.Client) -> None:
     assert reader.get(path, params={"since": "2999-01-01T00:00:00Z"}).json()["lines"] == []
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5, 14, 15])
+@pytest.mark.parametrize("limit", [1, 2, 5, 11, 12])
 def test_since_takes_a_log_cursor(limit: int, succeeded: str, reader: httpx.Client) -> None:
     """Log cursor for incremental fetch: nothing lost, nothing doubled, null when all is told."""
     path = f"/api/runs/{succeeded}/logs"
