@@ -15,7 +15,7 @@ from examples.demo.client import Client
 from examples.demo.data import EXAMPLES, PIPELINES, prepare_data
 from examples.demo.stack import running_stack
 from planasonix_orchestrator.contract.ids import decode_run_id
-from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
+from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
 
 IMAGES = EXAMPLES.parent / "docs" / "images"
 PIPELINE_ID, JOB_NAME = "pl_on_time_performance", "on_time_performance"
@@ -41,16 +41,16 @@ def main() -> None:
             *_, (run, _) = client.watch(run_id)
         if run["status"] != "succeeded":
             raise ScreenshotError(f"the run {run['status']}: {run['error']}")
-        for name, path in (
-            ("job-graph", f"/locations/{CODE_LOCATION_NAME}/jobs/{JOB_NAME}"),
-            ("run", f"/runs/{decode_run_id(run_id)}"),
+        for name, path, size in (
+            ("job-graph", f"/locations/{REPOSITORY_NAME}@{CODE_LOCATION_NAME}/jobs/{JOB_NAME}", "1500,1500"),
+            ("run", f"/runs/{decode_run_id(run_id)}", "1440,900"),
         ):
-            take(f"{stack.dagster_url.rstrip('/')}{path}", target=IMAGES / f"{name}.png", browser=browser)
+            take(f"{stack.dagster_url.rstrip('/')}{path}", size=size, target=IMAGES / f"{name}.png", browser=browser)
             print(f"{(IMAGES / name).with_suffix('.png')}")
 
 
-def take(url: str, *, target: Path, browser: str) -> None:
-    """Take a picture of a page once it has been drawn."""
+def take(url: str, *, size: str, target: Path, browser: str) -> None:
+    """Take a picture of a page, `size` (``width,height`` in pixels) large, once it has been drawn."""
     with TemporaryDirectory() as profile:
         part = Path(profile) / "picture.png"
         command = [
@@ -65,7 +65,7 @@ def take(url: str, *, target: Path, browser: str) -> None:
             "--disable-sync",
             "--hide-scrollbars",
             f"--user-data-dir={profile}",
-            "--window-size=1440,900",
+            f"--window-size={size}",
             f"--virtual-time-budget={MILLISECONDS_TO_DRAW}",
             f"--screenshot={part}",
             url,
