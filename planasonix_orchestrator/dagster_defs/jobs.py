@@ -17,6 +17,7 @@ from dagster import (
     in_process_executor,
 )
 
+from planasonix_orchestrator.compiler.explain import explain_text
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
@@ -112,5 +113,6 @@ def _job_metadata(plan: PipelinePlan) -> dict[str, Any]:
     return {
         "pipeline": MetadataValue.text(plan.name),
         "document": MetadataValue.json(dict(plan.document)),
+        "plan": MetadataValue.md(f"```text\n{explain_text(plan)}```"),
         **({"file": MetadataValue.text(plan.file)} if plan.file else {}),
     }

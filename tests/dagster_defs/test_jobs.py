@@ -43,6 +43,7 @@ def test_a_job_is_named_and_described_after_its_pipeline(job: JobDefinition) -> 
     assert job.name == "daily_x20_load"
     assert job.description == "Loads every day."
     assert job.metadata["pipeline"].value == "daily load"
+    assert "1. n_source: source.numbers" in str(job.metadata["plan"].value)
 
 
 def test_tags_tell_the_pipeline_and_what_the_document_says(job: JobDefinition) -> None:
