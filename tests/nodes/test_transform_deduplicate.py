@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from planasonix_orchestrator.nodes.columns import MissingColumnError
 from planasonix_orchestrator.nodes.transforms.deduplicate import Deduplicate
-from tests.nodes.workbench import Workbench
+from tests.nodes.workbench import PROPERTY, Workbench
 
 Row = tuple[str | None, int | None, int]
 ROWS: st.SearchStrategy[list[Row]] = st.lists(
@@ -27,6 +27,7 @@ def naive(rows: list[Row], *, keep: str, ordered: bool) -> list[Row]:
     return [row for number, row in enumerate(rows) if number in chosen.values()]
 
 
+@PROPERTY
 @given(rows=ROWS, keep=st.sampled_from(["first", "last"]), ordered=st.booleans())
 def test_one_row_of_each_key_goes_on_as_python_says(
     shared_bench: Workbench, rows: list[Row], keep: str, ordered: bool
@@ -41,6 +42,7 @@ def test_one_row_of_each_key_goes_on_as_python_says(
     )
 
 
+@PROPERTY
 @given(rows=ROWS)
 def test_without_keys_all_columns_count(shared_bench: Workbench, rows: list[Row]) -> None:
     """Without keys, rows that are equal in all columns go on once."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planasonix_orchestrator.nodes.transforms.sample import Sample
-from tests.nodes.workbench import Workbench
+from tests.nodes.workbench import PROPERTY, Workbench
 
 
+@PROPERTY
 @given(count=st.integers(0, 30), wanted=st.integers(0, 40), seed=st.integers(0, 2**63 - 1))
 def test_a_number_of_rows_is_exact(shared_bench: Workbench, count: int, wanted: int, seed: int) -> None:
     """As many rows as asked for go on, or all there are; each at most once, in the order in which they came."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.columns import MissingColumnError
 from planasonix_orchestrator.nodes.transforms.union import Union
-from tests.nodes.workbench import Workbench
+from tests.nodes.workbench import PROPERTY, Workbench
 
 FIRST = "SELECT 1 AS a, 'x' AS b"
 SECOND = "SELECT 'y' AS B, 2.5 AS c"
@@ -53,6 +53,7 @@ def test_many_inputs_are_no_problem(bench: Workbench) -> None:
 ROWS = st.lists(st.tuples(st.none() | st.integers(0, 2), st.sampled_from(["a", "é", None])), max_size=5)
 
 
+@PROPERTY
 @given(inputs=st.lists(ROWS, min_size=1, max_size=3), distinct=st.booleans())
 def test_a_union_is_what_python_says(
     shared_bench: Workbench, inputs: list[list[tuple[int | None, str | None]]], distinct: bool

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+from hypothesis import settings
 
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
@@ -15,7 +17,11 @@ from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.nodes.base import Inputs, NamedRelation, NodeContext, NodeType
 from planasonix_orchestrator.nodes.execution import NodeResult, run_node
 
+_ARROW: Mapping[str, pa.DataType] = {"INTEGER": pa.int32(), "VARCHAR": pa.string()}
 Rows = list[tuple[Any, ...]]
+
+# Each example runs queries: fewer of them, and no limit to the time of one, for the machine may be busy.
+PROPERTY = settings(max_examples=40, deadline=None)
 
 
 @dataclass
@@ -35,12 +41,9 @@ class Workbench:
     def values(self, rows: Sequence[tuple[Any, ...]], *, types: Sequence[str]) -> Relation:
         """Make a relation of rows, with columns `c0`, `c1` ... of these types."""
         self.runs += 1
-        columns = [[row[place] for row in rows] for place in range(len(types))]
-        with duckdb.connect() as database:
-            casts = ", ".join(f"unnest(?::{type_}[]) AS c{place}" for place, type_ in enumerate(types))
-            return self.session.load(
-                f"values {self.runs}", database.sql(f"SELECT {casts}", params=columns).to_arrow_reader()
-            )
+        arrays = [pa.array([row[place] for row in rows], type=_ARROW[type_]) for place, type_ in enumerate(types)]
+        table = pa.table(arrays, names=[f"c{place}" for place in range(len(types))])
+        return self.session.load(f"values {self.runs}", table.to_reader())
 
     def run(
         self,
