@@ -1,8 +1,8 @@
 """Names that Dagster accepts for names that users chose: a reversible escape, so no mapping table is needed.
 
 Dagster takes ``[A-Za-z0-9_]+`` less a list of reserved words. Every other character is written ``_x<hex>_``
-(``load-data`` is ``load_x2d_data``), a reserved word has its first character escaped (``in`` is ``_x69_n``),
-and an escape that a user wrote literally has its underscore escaped, so that two names never meet.
+(``load-data`` is ``load_x2d_data``), a reserved word gets an underscore (``input`` is ``input_``), and what a user
+wrote that looks like either has its underscore escaped, so that two names never meet.
 """
 
 import keyword
@@ -40,13 +40,21 @@ def encode_name(name: str) -> str:
     if not name:
         raise ValueError("a name must have at least one character")
     if name in RESERVED:
-        return _escape(name[0]) + name[1:]
+        return name + "_"
+    if _is_marked(name):
+        return name[:-1] + _escape("_")
     return _REFUSED.sub(lambda match: _escape(match.group()), name)
 
 
 def decode_name(dagster_name: str) -> str:
     """Return the user's name; a name that `encode_name` did not make comes back as it is."""
+    if _is_marked(dagster_name):
+        return dagster_name[:-1]
     return _ESCAPE.sub(lambda match: _character(match.group()), dagster_name)
+
+
+def _is_marked(name: str) -> bool:
+    return name.endswith("_") and name[:-1] in RESERVED
 
 
 def _escape(character: str) -> str:

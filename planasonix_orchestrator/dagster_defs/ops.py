@@ -70,5 +70,9 @@ def output_name(node_type: NodeType[Any]) -> str:
 
 
 def node_tags(node_type: NodeType[Any]) -> Mapping[str, str]:
-    """Return the tags of a node type's op: the type, and Dagster's icons for its kinds."""
-    return {NODE_TYPE: node_type.type_name, **{f"dagster/kind/{kind}": "" for kind in node_type.kinds}}
+    """Return the tags of a node type's op: the type, and Dagster's icons for its kinds.
+
+    Dagster's pages of assets and ops read the kinds, its picture of a job's graph only the older compute kind.
+    """
+    icon = {"dagster/compute_kind": node_type.kinds[0]} if node_type.kinds else {}
+    return {NODE_TYPE: node_type.type_name, **icon, **{f"dagster/kind/{kind}": "" for kind in node_type.kinds}}
