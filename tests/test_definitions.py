@@ -94,7 +94,7 @@ def test_the_code_server_publishes_the_folder(folder: Path, monkeypatch: pytest.
         preset: Any = job.active_presets[0].run_config
     assert {each["id"] for each in pipelines} == {f"pl_p{number}" for number in range(20)}
     assert {(each["code"], each["pipelineId"]) for each in problems} == {("unknown_type", "pl_broken")}
-    assert preset["ops"]["_x69_n"]["config"]["expression"] == "a > 1"
+    assert preset["ops"]["in_"]["config"]["expression"] == "a > 1"
 
 
 def test_importing_the_definitions_reads_nothing(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ _LONGEST_TAG_KEY = 63
 _LONGEST_TAG_VALUE = 255  # Dagster indexes values on PostgreSQL, which refuses more than 2.7 kB
 
 
+# Dagster and we act upon tags of these namespaces, so documents may set only the ones that tune their own runs.
+_SYSTEM_NAMESPACES = frozenset({"dagster", ".dagster", "planasonix"})
+_TUNING_TAGS = frozenset({"dagster/priority", "dagster/max_runtime", "dagster/max_retries"})
+
+
 def build_job(
     plan: PipelinePlan, *, ops: Mapping[str, OpDefinition], surroundings: Surroundings, settings: Settings
 ) -> JobDefinition:
@@ -68,17 +73,17 @@ def default_run_config(plan: PipelinePlan) -> dict[str, Any]:
 
 def job_tags(plan: PipelinePlan) -> dict[str, str]:
     """Return the tags of a plan's job and runs; what the document says is made valid for Dagster, ours win."""
-    own = {_tag_key(key): value[:_LONGEST_TAG_VALUE] for key, value in plan.tags.items()}
-    return {
-        **own,
-        tag_names.PIPELINE_ID: plan.pipeline_id,
-        tag_names.PIPELINE_VERSION: plan.version,
-    }
+    own = {_tag_key(key, value): value[:_LONGEST_TAG_VALUE] for key, value in plan.tags.items()}
+    return {**own, tag_names.PIPELINE_ID: plan.pipeline_id, tag_names.PIPELINE_VERSION: plan.version}
 
 
-def _tag_key(key: str) -> str:
-    parts = [re.sub(r"[^A-Za-z0-9_.-]", "_", part)[:_LONGEST_TAG_KEY] for part in key.split("/", maxsplit=1)]
-    return "/".join(part for part in parts if part) or "_"
+def _tag_key(key: str, value: str) -> str:
+    namespace, slash, name = key.partition("/")
+    tuning = key in _TUNING_TAGS and re.fullmatch(r"-?[0-9]{1,9}", value)
+    reserved = namespace in _SYSTEM_NAMESPACES and not tuning
+    parts = [f"{namespace}_{name}"] if slash and reserved else [namespace, name]
+    valid = [re.sub(r"[^A-Za-z0-9_.-]", "_", part)[:_LONGEST_TAG_KEY] for part in parts]
+    return "/".join(part for part in valid if part) or "_"
 
 
 def _invocation(step: Step, *, ops: Mapping[str, OpDefinition], surroundings: Surroundings) -> NodeInvocation:

@@ -111,7 +111,7 @@ class PipelineRun:
             missing = self._missing_upstream(step)
             for upstream in self.plan.steps:
                 if upstream.node_id in missing:
-                    log.info(f"Building {upstream.node_id} again: it is not part of this run")  # noqa: G004
+                    log.info("Building %s again: it is not part of this run", upstream.node_id)
                     self._run(upstream, config=self._configs.get(upstream.node_id, upstream.config), log=log)
 
     def _missing_upstream(self, step: Step) -> set[str]:

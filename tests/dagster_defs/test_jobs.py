@@ -57,7 +57,7 @@ def test_tags_tell_the_pipeline_and_what_the_document_says(job: JobDefinition) -
 def test_nodes_are_aliases_of_one_op_per_type(job: JobDefinition) -> None:
     """An op is named after its node, defined by the node type, and tagged with the type and its icons."""
     ops = {each.name: each for each in job.graph.nodes}
-    assert set(ops) == {"n_source", "load_x2d_data", "_x69_n"}
+    assert set(ops) == {"n_source", "load_x2d_data", "in_"}
     assert ops["load_x2d_data"].definition.name == "transform_keep"
     assert ops["load_x2d_data"].tags[NODE_TYPE] == "transform.keep"
     assert ops["load_x2d_data"].tags["dagster/kind/duckdb"] == ""
@@ -123,7 +123,7 @@ def test_edges_are_dependencies_by_port(tmp_path: Path) -> None:
         handle.input_name: {output.node_name for output in outputs}
         for handle, outputs in job.graph.dependency_structure.input_to_upstream_outputs_for_node("s").items()
     }
-    assert inputs == {"_x69_nput": {"a", "b"}, "extra": {"a"}}
+    assert inputs == {"input_": {"a", "b"}, "extra": {"a"}}
 
 
 def test_a_pipeline_may_have_the_name_of_an_op(tmp_path: Path) -> None:
@@ -147,9 +147,54 @@ def test_the_name_of_every_event_is_the_nodes(tmp_path: Path) -> None:
     result = execute(job_of(document(nodes), folder=tmp_path))
     assert result.success
     assert {event.step_key for event in events_of(result, "STEP_SUCCESS")} == {
-        "_x63_onfig",
-        "_x69_n",
-        "_x74_ype",
+        "config_",
+        "in_",
+        "type_",
         "a_x20_b",
         "_xe4_",
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["é" * 200, "__ASSET_JOB", "a.b/c d", "result", "None", "x" * 200, "1", "in_", "{{", "\n"]
+)
+def test_any_name_of_a_pipeline_or_node_is_taken(tmp_path: Path, text: str) -> None:
+    """Dagster's rules for names are no rules for documents."""
+    nodes = [node(text, "source.numbers"), node("b", "keep", expression="n > 1")]
+    result = execute(job_of({**document(nodes, (text, "b"), name=text), "id": "pl_a"}, folder=tmp_path))
+    assert result.success
+
+
+def test_any_tags_are_taken(tmp_path: Path) -> None:
+    """Tags that Dagster would refuse are made valid, so they never break the code location or a run."""
+    tags = {"": "v", "k": "", "k" * 100: "v" * 5000, "a/b/c": "v", "ü": "\n\x00", "/": "/", "dagster/kind/x": "y"}
+    result = execute(job_of(document([node("a", "source.numbers")], tags=tags), folder=tmp_path))
+    assert result.success
+    assert result.dagster_run.tags["a/b_c"] == "v"
+    assert result.dagster_run.tags["k" * 63] == "v" * 255
+
+
+def test_tags_of_the_system_can_not_be_faked(tmp_path: Path) -> None:
+    """Of the tags that Dagster and we act upon, a document may set the ones that tune its own runs, with a number."""
+    tags = {
+        "dagster/priority": "-3",
+        "dagster/max_runtime": "soon",
+        "dagster/parent_run_id": "x",
+        ".dagster/grpc_info": "x",
+        "planasonix/trigger": "schedule",
+    }
+    own = job_of(document([node("a", "source.numbers")], tags=tags), folder=tmp_path).tags
+    assert {key: value for key, value in own.items() if key not in {PIPELINE_ID, PIPELINE_VERSION}} == {
+        "dagster/priority": "-3",
+        "dagster_max_runtime": "soon",
+        "dagster_parent_run_id": "x",
+        ".dagster_grpc_info": "x",
+        "planasonix_trigger": "schedule",
+    }
+
+
+def test_any_name_of_a_variable_is_taken(tmp_path: Path) -> None:
+    """Variables may have names with dots and dashes."""
+    variables = {"a.b-c": {"default": "x"}, "config": {"default": "y"}, "_": {"type": "number", "default": 1}}
+    pipeline = document([node("a", "source.numbers", label="{{ a.b-c }}{{ config }}{{ _ }}")], variables=variables)
+    assert execute(job_of(pipeline, folder=tmp_path)).success

@@ -51,7 +51,7 @@ def test_rows_flow_from_node_to_node(folder: Path) -> None:
 def test_every_node_reports_its_figures(folder: Path) -> None:
     """Rows and bytes stand on each op's output under the names of the contract, as integers."""
     result = execute(job_of(CHAIN, folder=folder))
-    read, kept, written = (metadata_of(result, name) for name in ("load_x2d_data", "_x69_n", "_x63_onfig"))
+    read, kept, written = (metadata_of(result, name) for name in ("load_x2d_data", "in_", "config_"))
     assert (read[metadata.ROWS_OUT], read[metadata.BYTES_READ], read["dagster/row_count"]) == (10, 80, 10)
     assert (kept[metadata.ROWS_IN], kept[metadata.ROWS_OUT]) == (10, 3)
     assert written[metadata.ROWS_IN] == 3
@@ -65,7 +65,7 @@ def test_a_destination_materialises_an_asset(folder: Path) -> None:
     """What a destination wrote shows as an asset with rows, bytes and columns, named alike on every machine."""
     result = execute(job_of(CHAIN, folder=folder))
     (event,) = events_of(result, "ASSET_MATERIALIZATION")
-    assert event.step_key == "_x63_onfig"
+    assert event.step_key == "config_"
     assert event.asset_key == AssetKey(["out", "day.txt"])
     values = {key: value.value for key, value in event.materialization.metadata.items()}
     assert values["dagster/row_count"] == 3
@@ -79,8 +79,8 @@ def test_nodes_log_to_the_event_log(folder: Path) -> None:
         result = execute(job_of(CHAIN, folder=folder), instance=instance)
         lines = dict(log_of(instance, result.run_id))
     assert lines["load_x2d_data"] == "Read 10 rows (80 bytes)"
-    assert lines["_x69_n"] == "Made 3 rows of 10 rows"
-    assert lines["_x63_onfig"].startswith("Wrote 3 rows to ")
+    assert lines["in_"] == "Made 3 rows of 10 rows"
+    assert lines["config_"].startswith("Wrote 3 rows to ")
     assert lines["alone"] == "Read 1 row (8 bytes)"
 
 
@@ -89,13 +89,13 @@ def test_a_run_sets_variables(folder: Path) -> None:
     given = {"resources": {"variables": {"config": {"rows": 8}}}}
     result = execute(job_of(CHAIN, folder=folder), run_config=given)
     assert metadata_of(result, "load_x2d_data")[metadata.ROWS_OUT] == 8
-    assert metadata_of(result, "_x69_n")[metadata.ROWS_OUT] == 1
+    assert metadata_of(result, "in_")[metadata.ROWS_OUT] == 1
 
 
 def test_a_run_may_change_a_nodes_config(folder: Path) -> None:
     """What the launchpad says about a node wins over the document, for this run."""
-    given = {"ops": {"_x69_n": {"config": {"expression": "n = 0"}}}}
-    assert metadata_of(execute(job_of(CHAIN, folder=folder), run_config=given), "_x69_n")[metadata.ROWS_OUT] == 1
+    given = {"ops": {"in_": {"config": {"expression": "n = 0"}}}}
+    assert metadata_of(execute(job_of(CHAIN, folder=folder), run_config=given), "in_")[metadata.ROWS_OUT] == 1
 
 
 def test_ports_and_edge_order_reach_the_node(folder: Path) -> None:

@@ -23,7 +23,7 @@ PIPELINE = document(
     variables={"rows": {"type": "integer", "default": 10}},
 )
 RUN_CONFIG = {
-    "ops": {"_x69_n": {"config": {"expression": "n > 17"}}},
+    "ops": {"in_": {"config": {"expression": "n > 17"}}},
     "resources": {"variables": {"config": {"rows": 20}}},
 }
 
@@ -56,7 +56,7 @@ def test_what_is_built_again_follows_the_runs_config(tmp_path: Path) -> None:
 
 def test_only_what_is_missing_is_built_again_and_once(tmp_path: Path) -> None:
     """Two selected ops over one source that is not selected read it once; the others' branch isn't touched."""
-    result = execute(build(str(tmp_path)), op_selection=["_x69_n", "other"])
+    result = execute(build(str(tmp_path)), op_selection=["in_", "other"])
     assert result.success
     assert (tmp_path / "reads.txt").read_text() == "n_source\n"
     assert not (tmp_path / "flaky.attempts").exists()
