@@ -1,7 +1,9 @@
 """A plan as a Dagster job: nodes are aliased ops, edges dependencies, configs and variables the default run config."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -59,7 +61,7 @@ def build_job(
         executor_def=in_process_executor,
         config=default_run_config(plan),
         tags=job_tags(plan),
-        metadata=_job_metadata(plan),
+        metadata=_job_metadata(plan, base=surroundings.base),
     )
 
 
@@ -114,10 +116,10 @@ def _one_or_many(upstream: list[DependencyDefinition]) -> DependencyDefinition |
     return upstream[0] if len(upstream) == 1 else MultiDependencyDefinition([*upstream])
 
 
-def _job_metadata(plan: PipelinePlan) -> dict[str, Any]:
+def _job_metadata(plan: PipelinePlan, *, base: Path) -> dict[str, Any]:
     return {
         "pipeline": MetadataValue.text(plan.name),
         "document": MetadataValue.json(dict(plan.document)),
         "plan": MetadataValue.md(f"```text\n{explain_text(plan)}```"),
-        **({"file": MetadataValue.text(plan.file)} if plan.file else {}),
+        **({"file": MetadataValue.text(os.path.relpath(plan.file, base))} if plan.file else {}),
     }

@@ -60,7 +60,7 @@ def asset_key(target: str, *, base: Path, connection_ids: Sequence[str]) -> Asse
     if connection_id in connection_ids:
         return AssetKey([connection_id, *table.split(".")])
     relative = os.path.relpath(base / target, base)
-    return AssetKey([part for part in Path(relative).parts if part != os.pardir])
+    return AssetKey([part for part in Path(relative).parts if part != os.pardir] or [target])
 
 
 def log_line(result: NodeResult) -> str:
