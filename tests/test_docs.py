@@ -10,7 +10,8 @@ from planasonix_orchestrator.cli import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *(REPOSITORY / "docs").rglob("*.md")])
+TOP_PAGES = [REPOSITORY / name for name in ("README.md", "CHANGELOG.md", "examples/README.md")]
+PAGES = sorted([*TOP_PAGES, *(REPOSITORY / "docs").rglob("*.md")])
 
 
 def make_targets() -> set[str]:

@@ -67,3 +67,26 @@ def test_the_examples_do_what_hand_written_queries_say(folder: Path, postgres_ur
             assert counts == expected.counts(pipeline_id)
             for result_ in expected.results(pipeline_id):
                 assert result_.rows == result_.expected, result_.place
+
+
+def test_a_wrong_result_is_seen(folder: Path, postgres_url: str) -> None:
+    """Results of a run with other variables are not taken for the expected ones."""
+    result = compiled(folder)
+    plans = {plan.pipeline_id: plan for plan in result.plans}
+    for pipeline_id, variables in (("pl_on_time_performance", {}), ("pl_carrier_ranking", {"minimum_flights": 1})):
+        run_plan(
+            plans[pipeline_id],
+            catalog=load_catalog(),
+            connections=result.connections,
+            base=folder,
+            environment={"PLANASONIX_POSTGRES_URL": postgres_url},
+            variables=variables,
+        )
+    expected = Expected(
+        data=folder.parent / "data",
+        output=folder.parent / OUTPUT.name,
+        postgres_url=postgres_url,
+        minimum_flights=MINIMUM_FLIGHTS,
+    )
+    assert [found.right for found in expected.results("pl_on_time_performance")] == [True, True]
+    assert [found.right for found in expected.results("pl_carrier_ranking")] == [False, False, False]
