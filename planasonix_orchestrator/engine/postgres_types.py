@@ -22,12 +22,13 @@ _WRAPPED_MICROS = {
     "-infinity": -(2**63) + 946_684_800_000_000,
 }
 
-# Selected otherwise than by name, because the driver hands out something else than the value.
+# Selected as another PostgreSQL type, and then cast to a DuckDB type, as the driver hands out something else.
 _RECAST = {
-    "money": "numeric(20,2)",
-    "_money": "numeric(20,2)[]",
-    "oid": "bigint",
-    "_oid": "bigint[]",
+    "money": ("numeric(20,2)", "DECIMAL(20,2)"),
+    "_money": ("numeric(20,2)[]", "DECIMAL(20,2)[]"),
+    "oid": ("bigint", "BIGINT"),
+    "_oid": ("bigint[]", "BIGINT[]"),
+    "timetz": ("text", "TIMETZ"),
 }
 
 
@@ -77,7 +78,7 @@ class SourceColumn:
     def _cast(self) -> str | None:
         type_ = self.field.type
         if self.postgres_type in _RECAST:
-            return _RECAST[self.postgres_type]
+            return _RECAST[self.postgres_type][0]
         if isinstance(type_, pa.ListType):
             element = self.postgres_type.removeprefix("_")
             return "text[]" if _is_opaque(type_.value_type) and element != "numeric" else f"{element}[]"
@@ -88,8 +89,8 @@ class SourceColumn:
         this = column(self.name)
         if self.digits is not None:
             return exp.cast(this, f"DECIMAL({self.digits[0]},{self.digits[1]})", dialect="duckdb")
-        if self.postgres_type == "timetz":
-            return exp.cast(this, "TIMETZ", dialect="duckdb")
+        if self.postgres_type in _RECAST:
+            return exp.cast(this, _RECAST[self.postgres_type][1], dialect="duckdb")
         if pa.types.is_date(self.field.type):
             return _unwrapped(this, _WRAPPED_DAYS, maker="make_date", type_="DATE")
         if pa.types.is_timestamp(self.field.type) and self.field.type.tz is None:

@@ -6,12 +6,14 @@ from pydantic import Field
 from sqlglot import exp
 
 from planasonix_orchestrator.engine.files import resolve_path, total_bytes
-from planasonix_orchestrator.engine.names import literal
+from planasonix_orchestrator.engine.lines import write_lines
 from planasonix_orchestrator.engine.relation import Column, Relation, column
 from planasonix_orchestrator.engine.replacement import replaced_file
 from planasonix_orchestrator.engine.types import is_nested
 from planasonix_orchestrator.nodes.base import Destination, NodeConfig, NodeContext, Written
 from planasonix_orchestrator.nodes.destinations.modes import require_written
+
+_PLAIN = {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DATE"}
 
 
 class CsvDestinationConfig(NodeConfig):
@@ -46,19 +48,51 @@ class CsvDestination(Destination[CsvDestinationConfig]):
         """Write all rows; `bytes` is the size of the file."""
         target = resolve_path(config.path, base=context.base)
         gzip = config.compression == "gzip" or (config.compression == "auto" and target.suffix == ".gz")
-        options = (
-            f"FORMAT csv, HEADER {config.header}, DELIM {literal(config.delimiter)},"
-            f" NULLSTR {literal(config.null_value)}, COMPRESSION {'gzip' if gzip else 'none'}, USE_TMP_FILE false"
-        )
         with replaced_file(target) as part:
-            query = rows.select(*(_as_text(column) for column in rows.columns))
-            written = context.session.copy(query, target=part, options=options)
+            line = _joined([_value(column, config) for column in rows.columns], delimiter=config.delimiter)
+            header = config.delimiter.join(_quoted(name, config) for name in rows.column_names) + "\n"
+            written = write_lines(
+                context.session,
+                rows.select(line),
+                target=part,
+                zipped=gzip,
+                before=header if config.header else "",
+            )
             require_written(rows, written=written)
             size = total_bytes([part])
         return Written(rows=written, bytes=size, target=str(target))
 
 
-def _as_text(col: Column) -> exp.Expr:
-    if not is_nested(col.type):
-        return column(col.name)
-    return exp.alias_(exp.Anonymous(this="to_json", expressions=[column(col.name)]), col.name, quoted=True)
+def _value(col: Column, config: CsvDestinationConfig) -> exp.Expr:
+    """Return the text of a column's values, in quotes where they are needed."""
+    this: exp.Expr = column(col.name)
+    if is_nested(col.type):
+        this = exp.Anonymous(this="to_json", expressions=[this])
+    text = exp.cast(this, "VARCHAR", dialect="duckdb")
+    if col.type in _PLAIN and config.delimiter in ",;|\t" and not config.null_value:
+        return exp.func("coalesce", text, exp.Literal.string(config.null_value))
+    special = [config.delimiter, '"', "\n", "\r"]
+    needed = exp.or_(
+        text.eq(exp.Literal.string(config.null_value)),
+        *(exp.Anonymous(this="contains", expressions=[text.copy(), exp.Literal.string(each)]) for each in special),
+    )
+    doubled = exp.Anonymous(
+        this="replace", expressions=[text.copy(), exp.Literal.string('"'), exp.Literal.string('""')]
+    )
+    quote = exp.Literal.string('"')
+    quoted = exp.Anonymous(this="concat", expressions=[quote, doubled, quote.copy()])
+    written = exp.Case(ifs=[exp.If(this=needed, true=quoted)], default=text.copy())
+    return exp.func("coalesce", written, exp.Literal.string(config.null_value))
+
+
+def _joined(values: list[exp.Expr], *, delimiter: str) -> exp.Expr:
+    parts: list[exp.Expr] = []
+    for value in values:
+        parts += [value, exp.Literal.string(delimiter)]
+    return exp.Anonymous(this="concat", expressions=[*parts[:-1], exp.Literal.string("\n")])
+
+
+def _quoted(text: str, config: CsvDestinationConfig) -> str:
+    if text != config.null_value and not any(each in text for each in (config.delimiter, '"', "\n", "\r")):
+        return text
+    return '"' + text.replace('"', '""') + '"'

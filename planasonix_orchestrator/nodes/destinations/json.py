@@ -1,12 +1,15 @@
 """destination.json: writes rows to a JSON file, lines or one array."""
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from sqlglot import exp
 
 from planasonix_orchestrator.engine.files import resolve_path, total_bytes
+from planasonix_orchestrator.engine.lines import write_lines
 from planasonix_orchestrator.engine.relation import Column, Relation, column
 from planasonix_orchestrator.engine.replacement import replaced_file
+from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.nodes.base import Destination, NodeConfig, NodeContext, Written
 from planasonix_orchestrator.nodes.destinations.modes import require_written
 
@@ -40,16 +43,25 @@ class JsonDestination(Destination[JsonDestinationConfig]):
         """Write all rows; `bytes` is the size of the file."""
         target = resolve_path(config.path, base=context.base)
         gzip = config.compression == "gzip" or (config.compression == "auto" and target.suffix == ".gz")
-        options = (
-            f"FORMAT json, ARRAY {config.format == 'array'}, COMPRESSION {'gzip' if gzip else 'none'},"
-            " USE_TMP_FILE false"
-        )
+        pairs = [part for column in rows.columns for part in (exp.Literal.string(column.name), _as_json(column))]
+        text = exp.cast(exp.Anonymous(this="json_object", expressions=pairs), "VARCHAR", dialect="duckdb")
         with replaced_file(target) as part:
-            query = rows.select(*(_as_json(column) for column in rows.columns))
-            written = context.session.copy(query, target=part, options=options)
+            if config.format == "lines":
+                line = exp.Anonymous(this="concat", expressions=[text, exp.Literal.string("\n")])
+                written = write_lines(context.session, rows.select(line), target=part, zipped=gzip)
+            else:
+                written = _write_array(context.session, rows.select(exp.alias_(text, "text")), target=part, zipped=gzip)
             require_written(rows, written=written)
             size = total_bytes([part])
         return Written(rows=written, bytes=size, target=str(target))
+
+
+def _write_array(session: Session, objects: exp.Select, *, target: Path, zipped: bool) -> int:
+    first = exp.Window(this=exp.RowNumber()).eq(1)
+    start = exp.Case(ifs=[exp.If(this=first, true=exp.Literal.string("\n"))], default=exp.Literal.string(",\n"))
+    element = exp.Anonymous(this="concat", expressions=[start, column("text")])
+    query = exp.select(element).from_(objects.subquery("objects"))
+    return write_lines(session, query, target=target, zipped=zipped, before="[", after="\n]\n")
 
 
 def _as_json(col: Column) -> exp.Expr:
@@ -59,4 +71,4 @@ def _as_json(col: Column) -> exp.Expr:
     number = exp.Anonymous(this="to_json", expressions=[this])
     text = exp.Anonymous(this="to_json", expressions=[exp.cast(this.copy(), "VARCHAR", dialect="duckdb")])
     finite = exp.Anonymous(this="isfinite", expressions=[this.copy()])
-    return exp.alias_(exp.Case(ifs=[exp.If(this=finite, true=number)], default=text), col.name, quoted=True)
+    return exp.Case(ifs=[exp.If(this=finite, true=number)], default=text)
