@@ -69,7 +69,9 @@ class EmbeddedPostgres:
     @property
     def command(self) -> tuple[str, ...]:
         """The command that runs the server in the foreground."""
-        settings = {**_SETTINGS, "unix_socket_directories": str(self.socket_folder)}
+        # It is a list, in which a name with a comma or a space stands in quotes.
+        folder = '"{}"'.format(str(self.socket_folder).replace('"', '""'))
+        settings = {**_SETTINGS, "unix_socket_directories": folder}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return (str(self._binaries / "postgres"), "-D", str(self.data), *options)
 
