@@ -21,7 +21,7 @@ from tests.nodes.workbench import Workbench
 VALUES = """SELECT 1 AS id, 12345678901234567890.12::DECIMAL(38, 2) AS n, 'ü "q", 😀' AS t, '' AS e, NULL::VARCHAR AS x,
                    TIMESTAMPTZ '2024-07-01 12:00:00+02' AS z, DATE '2024-02-29' AS d, {'a': [1, NULL]} AS s,
                    170141183460469231731687303715884105::HUGEINT AS h, 'nan'::DOUBLE AS f"""
-FILES = [
+FILES: list[tuple[Any, dict[str, str]]] = [
     (ParquetDestination(), {"path": "out/target.parquet"}),
     (CsvDestination(), {"path": "out/target.csv"}),
     (CsvDestination(), {"path": "out/target.csv.gz"}),
@@ -96,7 +96,7 @@ def test_no_rows_make_a_file_too(bench: Workbench) -> None:
     rows = bench.table("rows", "SELECT 1 AS a WHERE false")
     for node_type, config in FILES:
         bench.run(node_type, config, rows)
-        assert (bench.base / str(config["path"])).exists()
+        assert (bench.base / config["path"]).exists()
     assert read(bench.base / "out/target.parquet") == []
 
 
