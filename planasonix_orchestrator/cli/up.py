@@ -44,7 +44,7 @@ def up_command(
     settings = chosen_settings(pipelines=pipelines, state=state)
 
     def when_well(parts: Sequence[RunningPart]) -> None:
-        click.echo(json.dumps(_as_json(parts))) if as_json else _print_table(parts)
+        show_parts(parts, as_json=as_json)
         if verbose:
             for running in parts:
                 if running.part.log is not None:
@@ -66,6 +66,14 @@ def chosen_settings(*, pipelines: Path | None, state: Path | None) -> Settings:
         pipelines=(pipelines or settings.pipelines).absolute(),
         state=(state or settings.state).absolute(),
     )
+
+
+def show_parts(parts: Sequence[RunningPart], *, as_json: bool) -> None:
+    """Print the parts as a table (plain in a pipe) or as one line of JSON."""
+    if as_json:
+        click.echo(json.dumps(_as_json(parts)))
+    else:
+        _print_table(parts)
 
 
 def _as_json(parts: Sequence[RunningPart]) -> dict[str, object]:

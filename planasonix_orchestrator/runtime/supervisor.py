@@ -26,6 +26,7 @@ class Pace:
     probe_starting: float = 0.1
     probe_running: float = 5.0
     start: float = 180.0
+    reach: float = 10.0  # for what is not ours to start
     patience: float = 60.0  # a part that is unwell for longer is started again
     end: float = 5.0
     first_delay: float = 0.5
@@ -98,7 +99,8 @@ class PartKeeper:
 
     async def _until_well(self) -> str | None:
         """Wait until the part is well; return why it is not going to be."""
-        deadline = asyncio.get_running_loop().time() + self._pace.start
+        patience = self._pace.start if self.part.command else self._pace.reach
+        deadline = asyncio.get_running_loop().time() + patience
         while True:
             reason = await self._probe()
             if reason is None:
@@ -106,7 +108,7 @@ class PartKeeper:
             if self._has_ended():
                 return self._exit()
             if asyncio.get_running_loop().time() > deadline:
-                return f"was not well after {self._pace.start:g} s ({reason})"
+                return f"was not well after {patience:g} s ({reason})"
             await asyncio.sleep(self._pace.probe_starting)
 
     async def _until_lost(self) -> str:

@@ -1,0 +1,107 @@
+"""The whole stack, with real Dagster: it heals, follows its files, stops clean, and finds its history again."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.stack import PLANASONIX, Stack, wait_until
+
+pytestmark = pytest.mark.stack
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack that all tests of this module share; each leaves it well."""
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    yield stack
+    stack.end()
+
+
+@pytest.mark.parametrize("name", ["api", "webserver", "daemon", "code-server", "postgres"])
+def test_a_killed_part_comes_back_with_history_intact(stack: Stack, name: str) -> None:
+    """After kill -9 of any single part the earlier run is still told, and a new one succeeds."""
+    earlier = stack.run_once()
+    backs = stack.told().count(f"{name} is back")
+    (pid,) = [process.pid for process in stack.processes() if process.pid == current_pid(stack, name)]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: stack.told().count(f"{name} is back") > backs, what=stack.told)
+    wait_until(lambda: stack.status(earlier) == "succeeded")
+    wait_until(lambda: stack.api("/readyz") is not None, what=lambda: stack.api("/livez"))
+    stack.run_once()
+
+
+def current_pid(stack: Stack, name: str) -> int:
+    """The process id of a part now: the one of the table, or the last that the console heard of."""
+    backs = [line for line in stack.told().splitlines() if line.startswith(f"{name} is back")]
+    return int(backs[-1].partition("(pid ")[2].rstrip(").")) if backs else int(stack.parts[name]["pid"])
+
+
+def test_a_pipeline_follows_its_file(stack: Stack) -> None:
+    """A pipeline added, edited or removed on disk is so in Dagster and the API, without a restart."""
+    file = stack.pipelines / "new.yaml"
+    text = (stack.pipelines / "copy.yaml").read_text().replace("pl_copy", "pl_new")
+    for name in ("first_name", "second_name"):
+        file.write_text(text.replace("name: copy", f"name: {name}"))
+        wait_until(lambda name=name: name in stack.job_names(), what=stack.job_names)  # type: ignore[misc]
+        wait_until(lambda name=name: (stack.api("/api/pipelines/pl_new") or {}).get("name") == name)  # type: ignore[misc]
+    file.unlink()
+    wait_until(lambda: stack.job_names() == {"copy"}, what=stack.job_names)
+    wait_until(lambda: [each["id"] for each in stack.api("/api/pipelines")["data"]] == ["pl_copy"])
+
+
+def test_a_broken_file_is_reported_and_harms_no_other(stack: Stack) -> None:
+    """The console and the API name the place in the broken file; the other pipeline still runs."""
+    broken = stack.pipelines / "broken.yaml"
+    broken.write_text("id: pl_broken\nname: broken\nnodes:\n  - {id: n_x, type: source.cvs}\n")
+    wait_until(lambda: f"{broken}:4:" in stack.told(), what=stack.told)
+    wait_until(lambda: any(p["file"] == str(broken) for p in stack.api("/api/pipelines")["meta"]["problems"]))
+    stack.run_once()
+    broken.unlink()
+    wait_until(lambda: stack.api("/api/pipelines")["meta"]["problems"] == [])
+
+
+def test_a_second_stack_on_the_same_state_is_refused(stack: Stack) -> None:
+    """The message names the process that holds the directory, and the first stack does not notice."""
+    command = [PLANASONIX, "up", "--state", str(stack.state), "--pipelines", str(stack.pipelines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"pid {stack.process.pid}" in done.stderr
+    assert stack.process.poll() is None
+
+
+@pytest.mark.parametrize("home", ["the state directory", "the top of the checkout"])
+def test_plain_dagster_works_with_the_printed_exports(stack: Stack, home: str) -> None:
+    """With `planasonix env`, Dagster's own command lists the jobs, from our templates as they stand."""
+    script = f'eval "$({PLANASONIX} env --state {stack.state})"\n'
+    if home == "the top of the checkout":
+        script += f"export DAGSTER_HOME='{REPOSITORY}'\n"
+    script += f'exec {sys.executable} -m dagster job list -w "$DAGSTER_HOME/workspace.yaml"'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert "Job: copy" in done.stdout, done.stderr
+
+
+def test_the_url_of_postgres_is_in_no_command_line(stack: Stack) -> None:
+    """Secrets travel in the environment: no argument of any process holds the URL."""
+    arguments = [argument for process in stack.processes() for argument in process.cmdline()]
+    assert arguments
+    assert not [argument for argument in arguments if "postgresql://" in argument]
+
+
+def test_it_stops_clean_even_when_killed_and_starts_with_its_history(tmp_path: Path) -> None:
+    """SIGTERM ends everything within 10 s, SIGKILL of the supervisor too; the next start tells the runs of before."""
+    first = Stack(tmp_path)
+    run_id = first.run_once()
+    first.end(by=signal.SIGKILL)
+    second = Stack(tmp_path)
+    assert second.status(run_id) == "succeeded"
+    pids = {process.pid for process in second.processes()}
+    assert second.end() < 10
+    assert second.process.returncode == 0
+    assert [process for process in second.processes() if process.pid in pids] == []
+    assert not (second.state / "postgres" / "postmaster.pid").exists()
