@@ -1,5 +1,6 @@
 """A relation: what one node hands to the next, a named select in the run's database, not its rows."""
 
+import re
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -17,7 +18,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A view or table in the run's database, `SCHEMA.name`.
+    """A view or table in the run's database, in `SCHEMA`, under its `stored_name`.
 
     `rows` is the exact number of rows once it is known; `bytes_read` what a source read from outside,
     `bytes_shuffled` what it takes materialised; None where there is no such figure.
@@ -41,7 +42,7 @@ class Relation:
 
     def table(self, alias: str | None = None) -> exp.Table:
         """Return the relation as it stands in a FROM clause, quoted, under an alias if one is given."""
-        return exp.table_(self.name, db=SCHEMA, quoted=True, alias=quoted(alias) if alias else None)
+        return exp.table_(stored_name(self.name), db=SCHEMA, quoted=True, alias=quoted(alias) if alias else None)
 
     def select(self, *columns: exp.Expr | str, alias: str | None = None) -> exp.Select:
         """Return ``SELECT columns FROM this`` (all columns if none is named), to build on."""
@@ -54,6 +55,16 @@ class Relation:
             rows=self.rows if rows is None else rows,
             bytes_read=self.bytes_read if bytes_read is None else bytes_read,
         )
+
+
+def stored_name(name: str) -> str:
+    """Return the name under which DuckDB keeps a relation: DuckDB takes `a` and `A` for one name, users don't."""
+    return re.sub(r"[A-Z^]", r"^\g<0>", name)
+
+
+def name_of(stored: str) -> str:
+    """Return the name of the relation that DuckDB keeps under a stored name."""
+    return re.sub(r"\^(.)", r"\1", stored)
 
 
 def quoted(name: str) -> exp.Identifier:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
 from planasonix_orchestrator.engine.faults import DATA_ERRORS, as_node_error
-from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, column, quoted
+from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, column, name_of, quoted, stored_name
 from planasonix_orchestrator.engine.stream import BatchStream
 from planasonix_orchestrator.engine.types import size_of
 from planasonix_orchestrator.errors import NodeError
@@ -34,26 +35,29 @@ class Session:
         self._stops: dict[object, Callable[[], None]] = {}
         self._lock = threading.Lock()
         self._files: dict[Path, threading.Lock] = {}
+        self._kinds: dict[str, Literal["VIEW", "TABLE"]] = {}  # of each relation, as DuckDB keeps it
         self._reads: dict[str, tuple[str, ...]] = {}  # of each view, the relations that it reads
 
     def define(self, name: str, query: exp.Query) -> Relation:
         """Make a view of the query and return it: columns are checked now, no row is read."""
         with self.cursor() as cursor:
-            _drop(cursor, name)
+            self._drop(cursor, name)
             cursor.execute(f"CREATE VIEW {_sql(name)} AS {query.sql('duckdb')}")
-            self._reads[name] = tuple(table.name for table in query.find_all(exp.Table) if table.db == SCHEMA)
+            self._kinds[name] = "VIEW"
+            self._reads[name] = tuple(name_of(table.name) for table in query.find_all(exp.Table) if table.db == SCHEMA)
             return Relation(name=name, columns=_columns(cursor, name))
 
     def materialise(self, relation: Relation) -> Relation:
         """Replace a view by a table of its rows, under the same name, and return it with its figures."""
         rows_name = f"{relation.name} rows"
         with self.cursor() as cursor:
-            _drop(cursor, rows_name)
-            rows = _number(cursor, f"CREATE TABLE {_sql(rows_name)} AS FROM {_sql(relation.name)}")
+            rows = _number(cursor, f"CREATE OR REPLACE TABLE {_sql(rows_name)} AS FROM {_sql(relation.name)}")
             cursor.execute("BEGIN")
             cursor.execute(f"DROP VIEW {_sql(relation.name)}")
-            cursor.execute(f"ALTER TABLE {_sql(rows_name)} RENAME TO {quoted(relation.name).sql('duckdb')}")
+            stored = quoted(stored_name(relation.name)).sql("duckdb")
+            cursor.execute(f"ALTER TABLE {_sql(rows_name)} RENAME TO {stored}")
             cursor.execute("COMMIT")
+            self._kinds[relation.name] = "TABLE"
             self._reads.pop(relation.name, None)
             return replace(relation, materialised=True, rows=rows, bytes_shuffled=_size(cursor, relation))
 
@@ -72,7 +76,7 @@ class Session:
             )
         ).from_("arrow_stream")
         with self.cursor() as cursor:
-            _drop(cursor, name)
+            self._drop(cursor, name)
             cursor.register("arrow_stream", stream.reader)
             try:
                 rows = _number(cursor, f"CREATE TABLE {_sql(name)} AS {select.sql('duckdb')}")
@@ -80,6 +84,7 @@ class Session:
                 raise (stream.error or error) from error
             finally:
                 cursor.unregister("arrow_stream")
+            self._kinds[name] = "TABLE"
             relation = Relation(
                 name=name, columns=_columns(cursor, name), materialised=True, rows=rows, bytes_read=stream.bytes
             )
@@ -147,7 +152,7 @@ class Session:
                 stack.extend((upstream, False) for upstream in self._reads[name])
 
     def _compute(self, name: str) -> None:
-        with self.stream(exp.select("*").from_(exp.table_(name, db=SCHEMA, quoted=True))) as stream:
+        with self.stream(exp.select("*").from_(Relation(name=name, columns=()).table())) as stream:
             for _ in stream.reader:
                 pass
 
@@ -200,6 +205,11 @@ class Session:
             for stop in self._stops.values():
                 stop()
 
+    def _drop(self, cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+        kind = self._kinds.pop(name, None)
+        if kind is not None:
+            cursor.execute(f"DROP {kind} {_sql(name)}")
+
     def close(self) -> None:
         """Close the database and remove its spill folder."""
         self._database.close()
@@ -229,17 +239,7 @@ def _configuration(
 
 
 def _sql(name: str) -> str:
-    return exp.table_(name, db=SCHEMA, quoted=True).sql("duckdb")
-
-
-def _drop(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
-    kinds = cursor.execute(
-        "SELECT table_type FROM information_schema.tables"
-        " WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?",
-        [SCHEMA, name],
-    ).fetchall()
-    for (kind,) in kinds:
-        cursor.execute(f"DROP {'VIEW' if kind == 'VIEW' else 'TABLE'} {_sql(name)}")
+    return exp.table_(stored_name(name), db=SCHEMA, quoted=True).sql("duckdb")
 
 
 def _number(cursor: duckdb.DuckDBPyConnection, statement: str) -> int:
@@ -264,9 +264,8 @@ def _translated(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection, name: str) -> tuple[Column, ...]:
-    rows = cursor.execute(
-        "SELECT column_name, data_type FROM duckdb_columns()"
-        " WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
-        [SCHEMA, name],
-    ).fetchall()
-    return tuple(Column(name, type_) for name, type_ in rows)
+    # Not from DuckDB's catalogue, which looks at every relation there is, nor DESCRIBE, which mistakes a column's case.
+    result = cursor.execute(f"FROM {_sql(name)} LIMIT 0")
+    columns = tuple(Column(name, str(type_)) for name, type_, *_ in result.description or ())
+    result.fetchall()
+    return columns

@@ -177,3 +177,11 @@ def test_times_are_in_utc_on_every_cursor(session: Session) -> None:
     """The zone of the machine never shows in a value."""
     session.define("n", query("SELECT CAST(TIMESTAMPTZ '2024-07-01 12:00:00+02' AS VARCHAR) AS t"))
     assert rows(session, "n") == [("2024-07-01 10:00:00+00",)]
+
+
+def test_names_that_differ_in_case_only_are_different(session: Session) -> None:
+    """Node ids that DuckDB would take for one name, or that look like a stored one, are different relations."""
+    names = ("node", "Node", "NODE", "^node", "^Node")
+    relations = [session.define(name, query(f"SELECT {number} AS value")) for number, name in enumerate(names)]
+    kept = [session.materialise(relation) for relation in relations]
+    assert [session.number(relation.select()) for relation in kept] == [0, 1, 2, 3, 4]
