@@ -3,10 +3,12 @@
 import hashlib
 import os
 import pwd
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -111,11 +113,12 @@ class EmbeddedPostgres:
     def prepare(self) -> None:
         """Make the server ready to start: a cluster in the data directory, and nothing left of an earlier server."""
         end_postgres(self.data)
-        # Nobody serves this data now. A process id in the file may be somebody else's by now, and Postgres would wait.
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
         self._make_folder(self.data)
         if self.socket_folder != self.data:
             self._make_folder(self.socket_folder)
+        # Nobody serves this data now. The process ids in these files may be somebody else's, whom Postgres would heed.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.socket_folder / f"{_SOCKET_NAME}.lock").unlink(missing_ok=True)
         if not self._initialised:
             self._initialise()
         version = (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
@@ -167,6 +170,9 @@ class EmbeddedPostgres:
         if self._process is not None:
             self._process.wait()
             self._process = None
+        if self.socket_folder != self.data:
+            with suppress(OSError):  # it is not there, or not empty
+                self.socket_folder.rmdir()
 
     def is_running(self) -> bool:
         """Whether the server accepts connections."""
@@ -198,6 +204,8 @@ class EmbeddedPostgres:
 
     def _make_folder(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder != self.data:
+            self._check_owner(folder)
         if self.account is None:
             return
         os.chown(folder, self.account.user, self.account.group)
@@ -206,6 +214,15 @@ class EmbeddedPostgres:
             mode = parent.stat().st_mode
             if not mode & 0o001:
                 parent.chmod(mode | 0o001)
+
+    def _check_owner(self, folder: Path) -> None:
+        # Anybody may make a folder of this name under the temporary folder, and listen in our stead.
+        owners = {os.geteuid(), self.account.user if self.account else os.geteuid()}
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners or status.st_mode & 0o077:
+            raise PostgresError(
+                f"{folder} is not a private folder of ours", data=self.data, hint="Remove it, or set a shorter --state."
+            )
 
     def _initialise(self) -> None:
         account = self.account

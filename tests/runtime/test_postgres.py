@@ -123,6 +123,18 @@ def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path: Path) -> None:
         assert server.socket_folder.stat().st_mode & 0o077 == 0
     finally:
         server.stop()
+    assert not server.socket_folder.exists()
+
+
+def test_a_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    """A folder in the place of the private one that others can enter may be a trap."""
+    server = EmbeddedPostgres(tmp_path / ("deep" * 30) / "postgres")
+    server.socket_folder.mkdir(mode=0o777)
+    server.socket_folder.chmod(0o777)
+    try:
+        with pytest.raises(PostgresError, match="not a private folder"):
+            server.start(log=tmp_path / "postgres.log")
+    finally:
         server.socket_folder.rmdir()
 
 
