@@ -17,7 +17,9 @@ from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor, Tell
 from planasonix_orchestrator.runtime.watcher import PipelineWatcher
 from planasonix_orchestrator.settings import Settings
 
-DEFAULT_PORTS = Ports(api=8000, webserver=3000, code_server=4266)
+# The code server takes any free port: gRPC lets two servers share one, and would deal out calls to both, so that two
+# stacks which start at the same time must not wish for the same.
+DEFAULT_PORTS = Ports(api=8000, webserver=3000, code_server=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
