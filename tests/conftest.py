@@ -1,5 +1,7 @@
-"""Fixtures that several rooms need: a real Postgres."""
+"""Fixtures that several rooms need: a real Postgres, and a temporary folder that it can reach."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -9,6 +11,22 @@ import pytest
 
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session a temporary folder of its own.
+
+    Sessions share pytest's, and each closes it to other users when it starts: to the user, too, as whom the Postgres
+    of a session that runs already works where root runs the tests.
+    """
+    if not hasattr(config, "workerinput") and config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="planasonix-tests-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the temporary folder unless a test has failed and somebody may want to look at what it left."""
+    if not hasattr(session.config, "workerinput") and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Files as nodes see them: finding the ones to read, and the table functions of DuckDB that read them."""
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ _MAGIC = re.compile(r"([*?[])")
 
 
 def resolve_path(path: str, *, base: Path) -> Path:
-    """Return the path, absolute: `~` is the home folder, a relative path starts at `base`."""
-    return base / Path(path).expanduser()
+    """Return the path, absolute and without dots: `~` is the home folder, a relative path starts at `base`."""
+    return Path(os.path.normpath(base / Path(path).expanduser()))  # not resolved: links stay as the user wrote them
 
 
 def find_files(path: str, *, base: Path, suffix: str | None = None) -> tuple[Path, ...]:

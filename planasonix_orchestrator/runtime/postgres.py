@@ -104,8 +104,11 @@ class EmbeddedPostgres:
 
     @cached_property
     def socket_folder(self) -> Path:
-        """Where the socket lies: with the data, or under the temporary folder if that path is too long for one."""
-        if len(os.fsencode(self.data / _SOCKET_NAME)) <= _LONGEST_SOCKET_PATH:
+        """Where the socket lies: with the data, or under the temporary folder if that path can't hold one.
+
+        It may be too long; and a comma in a URL's host separates hosts, however it is quoted.
+        """
+        if len(os.fsencode(self.data / _SOCKET_NAME)) <= _LONGEST_SOCKET_PATH and "," not in str(self.data):
             return self.data
         digest = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"planasonix-{os.geteuid()}-{digest}"
