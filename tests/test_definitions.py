@@ -61,6 +61,7 @@ def environment_of(folder: Path) -> dict[str, str]:
     return {**os.environ, PIPELINES_VARIABLE: str(folder), STATE_VARIABLE: str(folder.parent / "state")}
 
 
+@pytest.mark.stack
 def test_a_run_builds_only_its_own_job(folder: Path) -> None:
     """Of 1,000 pipelines, the process of a run builds the one that it runs, and runs it."""
     for number in range(PIPELINES_COUNT):
@@ -73,6 +74,7 @@ def test_a_run_builds_only_its_own_job(folder: Path) -> None:
     assert [path.name for path in (folder.parent / "out").iterdir()] == ["p7.parquet"]
 
 
+@pytest.mark.stack
 def test_the_code_server_publishes_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client reads jobs, pipelines and problems from the code server, as the API does."""
     for number in range(20):

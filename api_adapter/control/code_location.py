@@ -6,8 +6,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import RLock
 
+import psycopg2
 from dagster import DagsterInstance
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.pool import Pool
 
 from api_adapter.control.dagster_api import (
     DagsterGrpcClient,
@@ -59,6 +63,7 @@ class DagsterConnection:
                 with dagster_errors():
                     instance = self._opened.enter_context(DagsterInstance.from_config(self._settings.dagster_home))
                     instance.optimize_for_webserver(**_POOL)
+                    _replace_lost_connections()
                 self._instance = instance
             return self._instance
 
@@ -104,6 +109,25 @@ class DagsterConnection:
             process = WorkspaceProcessContext(self.instance(), target)
             self._process = self._opened.enter_context(process)
         return self._process
+
+
+def _replace_lost_connections() -> None:
+    """Try each pooled connection before it is used, so that a restart of Postgres fails no request that comes later.
+
+    Dagster gives its pools no such option, so it is said of all pools of this process.
+    """
+    if not event.contains(Pool, "checkout", _try_connection):
+        event.listen(Pool, "checkout", _try_connection)
+
+
+def _try_connection(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        cursor.close()
+        connection.rollback()
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise DisconnectionError from error  # which makes the pool connect anew
 
 
 def _location(process: WorkspaceProcessContext) -> GrpcServerCodeLocation | None:

@@ -13,6 +13,10 @@ from api_adapter.settings import ApiSettings
 from planasonix_orchestrator.contract.ids import decode_run_id, encode_run_id
 from tests.api.making import make_run
 from tests.api.waiting import wait_until
+from tests.conftest import superuser
+
+
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +178,20 @@ def test_a_pipeline_is_its_whole_graph(client: httpx.Client) -> None:
     assert pipeline["nodes"] == [{"id": "n_source", "type": "source.postgres", "config": {"table": "public.contacts"}}]
     assert pipeline["variables"]["day"] == {"type": "date", "default": "2025-01-01"}
     assert (pipeline["version"], pipeline["updatedAt"]) == ("0123456789abcdef", "2025-03-01T00:00:00Z")
+
+
+def test_connections_that_were_lost_while_idle_are_replaced(client: httpx.Client, database_url: str) -> None:
+    """After a restart of Postgres the first start of a run succeeds, and exactly one run comes of it."""
+    start(client, "pl_crm")
+    before = len(client.get("/api/runs", params={"pipelineId": "pl_crm", "limit": 500}).json()["data"])
+    with superuser(database_url) as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle'"
+        )
+    start(client, "pl_crm")
+    after = len(client.get("/api/runs", params={"pipelineId": "pl_crm", "limit": 500}).json()["data"])
+    assert after == before + 1
 
 
 def test_canceling_a_queued_run_is_immediate(client: httpx.Client) -> None:

@@ -115,6 +115,7 @@ def name_of(url: str) -> str:
     return str(row[0])
 
 
+@pytest.mark.stack
 def test_a_code_server_that_goes_away_and_comes_back(home: Path, instance: DagsterInstance, database_url: str) -> None:
     """Pipelines are 503 while the code server is away; the first request after its return is answered."""
     port = free_port()

@@ -116,6 +116,7 @@ def test_ports_and_edge_order_reach_the_node(folder: Path) -> None:
     assert "'label': 's,extra'" in (folder / "out.txt").read_text()
 
 
+@pytest.mark.stack
 def test_a_chain_of_500_nodes_runs(folder: Path) -> None:
     """However deep a graph is, its last node gets its rows."""
     nodes = [node("n0", "source.numbers", rows=3), *(node(f"n{i}", "keep", expression="n > 0") for i in range(1, 500))]
@@ -124,6 +125,7 @@ def test_a_chain_of_500_nodes_runs(folder: Path) -> None:
     assert metadata_of(result, "n499")[metadata.ROWS_OUT] == 2
 
 
+@pytest.mark.stack
 def test_a_fan_of_250_nodes_runs_beside_250_isolated_ones(folder: Path) -> None:
     """However wide a graph is, every node runs."""
     fan = [node(f"f{i}", "keep", expression="n > 0") for i in range(249)]

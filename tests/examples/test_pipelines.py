@@ -43,6 +43,7 @@ def test_each_example_is_scheduled_or_says_why_not() -> None:
     assert all(plan.description for plan in result.plans)
 
 
+@pytest.mark.stack
 def test_the_examples_do_what_hand_written_queries_say(folder: Path, postgres_url: str) -> None:
     """Run twice over real data and PostgreSQL, every node's counts and every result equal the hand-written ones."""
     result = compiled(folder)
