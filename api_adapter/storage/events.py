@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Select, select
 
 from api_adapter.storage.tables import EVENTS
 
+_INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 _FRAMEWORK_ERROR = re.compile(r"^(Dagster|RetryRequested)")
 
 
@@ -75,6 +76,11 @@ class EventError:
 
     class_name: str
     message: str
+
+    @property
+    def is_interruption(self) -> bool:
+        """True for a node that did not fail but was told to stop."""
+        return self.class_name in _INTERRUPTIONS
 
 
 def read_events(connection: Connection, *, dagster_run_id: str, types: Collection[str]) -> Sequence[Event]:

@@ -121,6 +121,8 @@ def tell_line(event: Event) -> LogLine | None:
 
 
 def _level(event: Event) -> LogLevel:
+    if event.error and event.error.is_interruption:
+        return "info"
     if event.type is not None:
         return _TOLD[event.type][0] if event.type in _TOLD else "debug"
     return next(name for name, number in reversed(LEVELS.items()) if event.level >= number or name == "debug")
@@ -128,6 +130,8 @@ def _level(event: Event) -> LogLevel:
 
 def _milestone(event: Event) -> str:
     """Return what a milestone says, or nothing for an event that is none."""
+    if event.type == "STEP_FAILURE" and event.error and event.error.is_interruption:
+        return "Node stopped"
     text = _TOLD.get(event.type or "", ("debug", ""))[1]
     reason = event.error.message if event.error else event.data.get("reason") or ""
     return text.format(reason=f": {reason}" if reason else "")

@@ -25,7 +25,6 @@ STEP_EVENTS = frozenset(
         "STEP_SKIPPED",
     }
 )
-_INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +121,7 @@ def _status(run: RunRecord, *, node: GraphNode, steps: Mapping[str, _Step]) -> N
         case "succeeded" | "skipped":
             return step.state
         case "failed":
-            interrupted = step.error is not None and step.error.class_name in _INTERRUPTED
+            interrupted = step.error is not None and step.error.is_interruption
             return "canceled" if canceling and interrupted else "failed"
         case "running" | "waiting" if run.finished:
             return "canceled" if run.status == "canceled" else "failed"

@@ -15,7 +15,6 @@ from tests.api.making import make_run
 from tests.api.waiting import wait_until
 from tests.conftest import superuser
 
-
 pytestmark = pytest.mark.stack
 
 
@@ -217,6 +216,9 @@ def test_canceling_a_running_run_stops_it(client: httpx.Client, connection: Dags
     nodes = client.get(f"/api/runs/{run_id}/nodes").json()["nodes"]
     assert [node["status"] for node in nodes] == ["canceled", "canceled"]
     assert client.get(f"/api/runs/{run_id}").json()["error"] is None
+    lines = client.get(f"/api/runs/{run_id}/logs").json()["lines"]
+    assert [line["message"] for line in lines if line["level"] == "error"] == []
+    assert [line["message"] for line in lines[-2:]] == ["Node stopped", "Run canceled"]
 
 
 def test_canceling_a_starting_run_is_driven_until_it_can_be_stopped(
