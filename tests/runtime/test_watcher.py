@@ -9,6 +9,8 @@ import pytest
 
 from planasonix_orchestrator.runtime.watcher import PipelineWatcher
 
+pytestmark = pytest.mark.stack  # reading all documents anew takes a second each time
+
 BROKEN = "id: pl_broken\nname: broken\nnodes:\n  - {id: n_x, type: source.cvs, config: {path: x.csv}}\n"
 VALID = "id: pl_valid\nname: valid\nnodes:\n  - {id: n_x, type: source.csv, config: {path: x.csv}}\n"
 
