@@ -36,30 +36,47 @@ class Session:
         self._lock = threading.Lock()
         self._files: dict[Path, threading.Lock] = {}
         self._kinds: dict[str, Literal["VIEW", "TABLE"]] = {}  # of each relation, as DuckDB keeps it
+        self._read_files: dict[str, tuple[Path, ...]] = {}  # of each view
         self._reads: dict[str, tuple[str, ...]] = {}  # of each view, the relations that it reads
 
-    def define(self, name: str, query: exp.Query) -> Relation:
-        """Make a view of the query and return it: columns are checked now, no row is read."""
+    def define(self, name: str, query: exp.Query, *, files: Iterable[Path] = ()) -> Relation:
+        """Make a view of the query and return it: columns are checked now, no row is read.
+
+        `files` are those that the view reads each time; see `keep_rows_of`.
+        """
         with self.cursor() as cursor:
             self._drop(cursor, name)
             cursor.execute(f"CREATE VIEW {_sql(name)} AS {query.sql('duckdb')}")
             self._kinds[name] = "VIEW"
+            self._read_files[name] = tuple(files)
             self._reads[name] = tuple(name_of(table.name) for table in query.find_all(exp.Table) if table.db == SCHEMA)
-            return Relation(name=name, columns=_columns(cursor, name))
+            return Relation(name=name, columns=_columns(cursor, _all(name)))
 
     def materialise(self, relation: Relation) -> Relation:
         """Replace a view by a table of its rows, under the same name, and return it with its figures."""
-        rows_name = f"{relation.name} rows"
+        rows_name = _unfinished(relation.name)
         with self.cursor() as cursor:
-            rows = _number(cursor, f"CREATE OR REPLACE TABLE {_sql(rows_name)} AS FROM {_sql(relation.name)}")
+            rows = _number(cursor, f"CREATE OR REPLACE TABLE {rows_name} AS FROM {_sql(relation.name)}")
             cursor.execute("BEGIN")
             cursor.execute(f"DROP VIEW {_sql(relation.name)}")
             stored = quoted(stored_name(relation.name)).sql("duckdb")
-            cursor.execute(f"ALTER TABLE {_sql(rows_name)} RENAME TO {stored}")
+            cursor.execute(f"ALTER TABLE {rows_name} RENAME TO {stored}")
             cursor.execute("COMMIT")
             self._kinds[relation.name] = "TABLE"
             self._reads.pop(relation.name, None)
+            self._read_files.pop(relation.name, None)
             return replace(relation, materialised=True, rows=rows, bytes_shuffled=_size(cursor, relation))
+
+    def keep_rows_of(self, target: Path) -> None:
+        """Keep the rows of all views that read `target`, a file or folder, because it is about to be replaced."""
+        for name, files in tuple(self._read_files.items()):
+            if any(target == file or target in file.parents for file in files):
+                self.materialise(Relation(name=name, columns=self.columns(_all(name))))
+
+    def columns(self, query: exp.Query) -> tuple[Column, ...]:
+        """Return the columns of a query; no row is read."""
+        with self.cursor() as cursor:
+            return _columns(cursor, query)
 
     def load(
         self, name: str, batches: pa.RecordBatchReader, *, columns: Mapping[str, exp.Expr] | None = None
@@ -86,7 +103,7 @@ class Session:
                 cursor.unregister("arrow_stream")
             self._kinds[name] = "TABLE"
             relation = Relation(
-                name=name, columns=_columns(cursor, name), materialised=True, rows=rows, bytes_read=stream.bytes
+                name=name, columns=_columns(cursor, _all(name)), materialised=True, rows=rows, bytes_read=stream.bytes
             )
             return replace(relation, bytes_shuffled=_size(cursor, relation))
 
@@ -97,7 +114,7 @@ class Session:
                 cursor.execute(
                     f"ALTER TABLE {_sql(relation.name)} ALTER COLUMN {quoted(name).sql('duckdb')} TYPE {type_}"
                 )
-            changed = replace(relation, columns=_columns(cursor, relation.name))
+            changed = replace(relation, columns=_columns(cursor, _all(relation.name)))
             return replace(changed, bytes_shuffled=_size(cursor, changed))
 
     def count(self, relation: Relation) -> Relation:
@@ -152,7 +169,7 @@ class Session:
                 stack.extend((upstream, False) for upstream in self._reads[name])
 
     def _compute(self, name: str) -> None:
-        with self.stream(exp.select("*").from_(Relation(name=name, columns=()).table())) as stream:
+        with self.stream(_all(name)) as stream:
             for _ in stream.reader:
                 pass
 
@@ -238,8 +255,17 @@ def _configuration(
     return chosen
 
 
+def _unfinished(name: str) -> str:
+    # No stored name ends in a mark, so that this is nobody else's.
+    return exp.table_(stored_name(name) + "^", db=SCHEMA, quoted=True).sql("duckdb")
+
+
 def _sql(name: str) -> str:
     return exp.table_(stored_name(name), db=SCHEMA, quoted=True).sql("duckdb")
+
+
+def _all(name: str) -> exp.Select:
+    return Relation(name=name, columns=()).select()
 
 
 def _number(cursor: duckdb.DuckDBPyConnection, statement: str) -> int:
@@ -263,9 +289,9 @@ def _translated(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         raise as_node_error(error) from error
 
 
-def _columns(cursor: duckdb.DuckDBPyConnection, name: str) -> tuple[Column, ...]:
+def _columns(cursor: duckdb.DuckDBPyConnection, query: exp.Query) -> tuple[Column, ...]:
     # Not from DuckDB's catalogue, which looks at every relation there is, nor DESCRIBE, which mistakes a column's case.
-    result = cursor.execute(f"FROM {_sql(name)} LIMIT 0")
+    result = cursor.execute(exp.select("*").from_(query.subquery("rows")).limit(0).sql("duckdb"))
     columns = tuple(Column(name, str(type_)) for name, type_, *_ in result.description or ())
     result.fetchall()
     return columns

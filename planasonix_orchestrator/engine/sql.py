@@ -40,6 +40,7 @@ def parse_expression(text: str) -> exp.Expression:
     Window functions are part of it; subqueries, aggregates, `*` and `unnest`, which change the number of
     rows or columns, are not.
     """
+    _read(text, before="SELECT ", after="")  # by itself, so that it closes no parenthesis but its own
     reading = _read(text, before=_EXPRESSION)
     if reading.columns != 1 or reading.clauses:
         raise _error(text, "expected one expression", offset=0)
@@ -86,11 +87,11 @@ def _verbatim(text: str) -> exp.Expression:
     return exp.Var(this=text + "\n")
 
 
-def _read(text: str, *, before: str) -> Reading:
+def _read(text: str, *, before: str, after: str = _END) -> Reading:
     if not text.strip():
         raise _error(text, "there is no SQL here", offset=0)
     try:
-        return grammar.read(f"{before}{text}{_END}" if before else text)
+        return grammar.read(f"{before}{text}{after}" if before else text)
     except SyntaxProblem as problem:
         raise _error(text, problem.message, offset=problem.offset - len(before)) from problem
 

@@ -46,10 +46,10 @@ class EdgeDocument(DocumentModel):
         validation_alias=AliasChoices("target", "to"), description="The id of the node that the rows go to."
     )
     source_port: str | None = Field(
-        default=None, validation_alias=AliasChoices("sourcePort", "sourceHandle", "source_port")
+        default=None, validation_alias=AliasChoices("sourcePort", "sourceHandle", "fromPort", "source_port")
     )
     target_port: str | None = Field(
-        default=None, validation_alias=AliasChoices("targetPort", "targetHandle", "target_port")
+        default=None, validation_alias=AliasChoices("targetPort", "targetHandle", "toPort", "target_port")
     )
 
 

@@ -72,8 +72,9 @@ EDGE_KEYS = _DRAWING | {
     "type",
     "updatable",
 }
-# Some programs write null where they have an empty list or mapping.
-_MAY_BE_NULL = frozenset({"config", "edges", "schedules", "tags", "triggers", "variables"})
+# Some programs write null where they have nothing, or an empty list where they have an empty mapping.
+_MAY_BE_NULL = frozenset({"config", "edges", "retries", "schedules", "status", "tags", "triggers", "variables"})
+_MAY_BE_EMPTY_LISTS = frozenset({"config", "tags", "variables"})
 
 
 def without_export_keys(data: Any) -> Any:
@@ -91,5 +92,7 @@ def _without(mapping: Mapping[str, Any], ignored: frozenset[str]) -> dict[str, A
     return {
         key: value
         for key, value in mapping.items()
-        if key not in ignored and not (value is None and key in _MAY_BE_NULL)
+        if key not in ignored
+        and not (value is None and key in _MAY_BE_NULL)
+        and not (value == [] and key in _MAY_BE_EMPTY_LISTS)
     }

@@ -185,3 +185,10 @@ def test_names_that_differ_in_case_only_are_different(session: Session) -> None:
     relations = [session.define(name, query(f"SELECT {number} AS value")) for number, name in enumerate(names)]
     kept = [session.materialise(relation) for relation in relations]
     assert [session.number(relation.select()) for relation in kept] == [0, 1, 2, 3, 4]
+
+
+def test_unfinished_rows_are_nobody_elses(session: Session) -> None:
+    """Keeping the rows of a relation touches no other, whatever that is called."""
+    other = session.materialise(session.define("n rows", query("SELECT 1 AS value")))
+    session.materialise(session.define("n", query("SELECT 2 AS value")))
+    assert session.number(other.select()) == 1

@@ -70,7 +70,8 @@ def test_an_expression_computes_from_one_row(text: str) -> None:
     [
         "a AS b", "a; b", "*", "COLUMNS('a')", "sum(a)", "count(*)", "wavg(a, b)", "unnest(a)", "(SELECT 1)", "?", "",
         "a IN (SELECT 1)", "regexp_split_to_table(a, ',')", "SELECT 1", "a) FROM (b", "a) WHERE (b", "a) + (b); (c",
-        "a), (b", "a WHERE b", "a ORDER BY b", "1 /*", "'", "1" + "+1" * 5000, "abs(" * 900 + "1" + ")" * 900,
+        "a), (b", "a) OR (b", "a WHERE b", "a ORDER BY b", "'", "1" + "+1" * 5000, "abs(" * 900 + "1" + ")" * 900,
+        "1 /*",
     ],
 )  # fmt: skip
 def test_an_expression_is_one_value_for_one_row(text: str) -> None:

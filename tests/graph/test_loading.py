@@ -155,3 +155,13 @@ def test_large_graphs_load(tmp_path: Path) -> None:
     edges = [{"source": f"n{i}", "target": f"n{i + 1}"} for i in range(1_999)]
     write_pipeline(tmp_path, "a.json", nodes=nodes, edges=edges)
     assert names(load_folder(tmp_path)) == ["a"]
+
+
+def test_what_exporters_write_for_nothing_is_nothing(tmp_path: Path) -> None:
+    """Null where there is no value, and an empty list for an empty mapping, are as if the key were not there."""
+    node = {"id": "n", "type": "source.csv", "config": [], "retries": None}
+    document = {"id": "pl_a", "name": "a", "status": None, "variables": [], "tags": [], "nodes": [node], "edges": None}
+    (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
+    loaded = load_folder(tmp_path)
+    assert loaded.problems == ()
+    assert (loaded.pipelines[0].document.status, loaded.pipelines[0].document.nodes[0].retries) == ("active", 0)

@@ -15,6 +15,8 @@ from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.destinations.csv import CsvDestination
 from planasonix_orchestrator.nodes.destinations.json import JsonDestination
 from planasonix_orchestrator.nodes.destinations.parquet import ParquetDestination
+from planasonix_orchestrator.nodes.sources.parquet import ParquetSource
+from planasonix_orchestrator.nodes.transforms.filter import Filter
 from tests.nodes.killing import kill_while_writing
 from tests.nodes.workbench import Workbench
 
@@ -204,3 +206,17 @@ def test_mode_and_links_stay(tmp_path: Path) -> None:
         part.write_text("new")
     assert link.is_symlink()
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o640)
+
+
+@pytest.mark.parametrize(("node_type", "name"), [(ParquetDestination(), "t.parquet"), (CsvDestination(), "t.csv")])
+def test_a_file_that_others_still_read_may_be_replaced(bench: Workbench, node_type: Any, name: str) -> None:
+    """Rows that another branch reads later are those that the source has counted, not those of the new file."""
+    source = bench.base / "t.parquet"
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT range AS i FROM range(4)) TO '{source}'")
+    source.rename(bench.base / name)
+    read = bench.run(ParquetSource(), {"path": name}).relation
+    assert read is not None
+    larger = bench.run(Filter(), {"expression": "i > 1"}, read).relation
+    bench.run(node_type, {"path": name}, larger)
+    assert bench.rows(read) == [(0,), (1,), (2,), (3,)]

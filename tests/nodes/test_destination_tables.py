@@ -120,6 +120,7 @@ def test_upsert_on_all_columns_adds_what_is_new(bench: Workbench, target: Target
         ("SELECT unnest([5, NULL]) AS id, 'x' AS name", "1 rows have no value in the key column 'id'"),
         ("SELECT 5 AS id, 'x' AS nome", "table s.t has no column 'nome'"),
         ("SELECT 2.5 AS id, 'x' AS name", "decimals would be lost"),
+        ("SELECT 2.5::DOUBLE AS id, 'x' AS name", "decimals would be lost"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(bench: Workbench, target: Target, query: str, said: str) -> None:
@@ -283,3 +284,14 @@ def test_a_config_that_can_not_work_is_refused(config: dict[str, object]) -> Non
     for node_type in (PostgresDestination, DuckDBDestination):
         with pytest.raises(ValueError, match="validation error"):
             node_type.config_model.model_validate({"connectionId": "c", "table": "t", **config})
+
+
+@both
+def test_the_time_of_day_is_not_lost(bench: Workbench, target: Target) -> None:
+    """A timestamp that a DATE column would cut off is refused: keys that were different would become equal."""
+    node_type, connection_id = target
+    config = {"connectionId": connection_id, "table": "days", "mode": "append"}
+    bench.run(node_type, config, bench.session.count(bench.table("d", "SELECT DATE '2024-01-01' AS day")))
+    late = bench.session.count(bench.table("t", "SELECT TIMESTAMP '2024-01-02 10:00' AS day"))
+    with pytest.raises(NodeError, match="the time of day would be lost"):
+        bench.run(node_type, config, late)

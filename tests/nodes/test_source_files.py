@@ -207,3 +207,36 @@ def test_json_errors_name_file_and_line(bench: Workbench) -> None:
     put(bench, "a.jsonl", '{"a":1}\n{"a":\n')
     assert "a.jsonl" in (said := refusal(bench, JsonSource(), path="a.jsonl"))
     assert "line" in said
+
+
+def test_csv_knows_no_comments(bench: Workbench) -> None:
+    """A line that begins with # is a row like any other, and nothing is cut off behind one."""
+    put(bench, "a.csv", "a,b\n1,2 # two\n#3,4\n5,6\n")
+    result = bench.run(CsvSource(), {"path": "a.csv"})
+    assert bench.rows(result) == [("1", "2 # two"), ("#3", "4"), ("5", "6")]
+
+
+def test_json_keys_that_differ_in_case_only_are_refused(bench: Workbench) -> None:
+    """Columns can't be called so, and a value must not get lost; a key that only looks renamed is read."""
+    put(bench, "a.jsonl", '{"a":1,"A":2,"z":null}\n{"A":3}\n')
+    assert "the keys 'A' and 'a' differ only in case" in refusal(bench, JsonSource(), path="a.jsonl")
+    put(bench, "b.jsonl", '{"a":1,"a_1":2,"z":null}\n')
+    assert bench.rows(bench.run(JsonSource(), {"path": "b.jsonl"})) == [(1, 2, None)]
+
+
+def test_parquet_files_are_read_in_the_widest_of_their_types(bench: Workbench) -> None:
+    """No value is squeezed into the type that another file has for its column."""
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT 1::INTEGER AS x) TO '{bench.base / '1.parquet'}'")
+        database.execute(f"COPY (SELECT 1.5::DOUBLE AS x) TO '{bench.base / '2.parquet'}'")
+    assert bench.rows(bench.run(ParquetSource(), {"path": "*.parquet"})) == [(1.0,), (1.5,)]
+
+
+def test_parquet_files_with_other_columns_are_read_only_if_asked_for(bench: Workbench) -> None:
+    """A column that only some files have is an error that names it, or NULL where a file lacks it."""
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT 1 AS x) TO '{bench.base / '1.parquet'}'")
+        database.execute(f"COPY (SELECT 2 AS x, 3 AS y) TO '{bench.base / '2.parquet'}'")
+    assert "differ in columns: y" in refusal(bench, ParquetSource(), path="*.parquet")
+    result = bench.run(ParquetSource(), {"path": "*.parquet", "unionByName": True})
+    assert bench.rows(result) == [(1, None), (2, 3)]

@@ -49,3 +49,9 @@ def test_an_unknown_column_is_an_error_that_shows_candidates(bench: Workbench) -
     """DuckDB's message about a column comes through."""
     with pytest.raises(NodeError, match=r"(?s)amont.*not found.*Candidate.*amount"):
         bench.run(Sql(), {"query": "SELECT amont FROM input"}, bench.table("orders", ORDERS))
+
+
+def test_a_node_may_be_called_like_the_input(bench: Workbench) -> None:
+    """A node whose id is `Input` is the table `input`, too: DuckDB takes both for one name."""
+    arrived = bench.table("Input", "SELECT 1 AS a")
+    assert bench.rows(bench.run(Sql(), {"query": "SELECT a FROM input"}, arrived)) == [(1,)]

@@ -47,6 +47,7 @@ class CsvDestination(Destination[CsvDestinationConfig]):
     def write(self, config: CsvDestinationConfig, rows: Relation, context: NodeContext) -> Written:
         """Write all rows; `bytes` is the size of the file."""
         target = resolve_path(config.path, base=context.base)
+        context.session.keep_rows_of(target)
         gzip = config.compression == "gzip" or (config.compression == "auto" and target.suffix == ".gz")
         with replaced_file(target) as part:
             line = _joined([_value(column, config) for column in rows.columns], delimiter=config.delimiter)

@@ -42,6 +42,7 @@ class JsonDestination(Destination[JsonDestinationConfig]):
     def write(self, config: JsonDestinationConfig, rows: Relation, context: NodeContext) -> Written:
         """Write all rows; `bytes` is the size of the file."""
         target = resolve_path(config.path, base=context.base)
+        context.session.keep_rows_of(target)
         gzip = config.compression == "gzip" or (config.compression == "auto" and target.suffix == ".gz")
         pairs = [part for column in rows.columns for part in (exp.Literal.string(column.name), _as_json(column))]
         text = exp.cast(exp.Anonymous(this="json_object", expressions=pairs), "VARCHAR", dialect="duckdb")

@@ -52,7 +52,12 @@ def require_known(incoming: tuple[str, ...], *, table: str, existing: tuple[str,
 def require_scale(column: Column, *, table: str, type_: str, scale: int | None) -> None:
     """Raise `NodeError` if decimals would be lost in a column of the table that keeps `scale` of them (None: all)."""
     digits = decimal_digits(column.type)
-    fractions = digits[1] if digits else 1 if column.type in {"FLOAT", "DOUBLE"} and scale == 0 else 0
+    fractions = digits[1] if digits else 38 if column.type in {"FLOAT", "DOUBLE"} else 0
+    if type_.upper() == "DATE" and column.type.startswith("TIMESTAMP"):
+        raise NodeError(
+            f"column {column.name!r} is {column.type}, but {type_} in table {table}: the time of day would be lost",
+            hint="cast it to DATE with transform.select",
+        )
     if scale is not None and fractions > scale:
         raise NodeError(
             f"column {column.name!r} is {column.type}, but {type_} in table {table}: decimals would be lost",

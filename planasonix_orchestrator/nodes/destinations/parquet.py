@@ -41,6 +41,7 @@ class ParquetDestination(Destination[ParquetDestinationConfig]):
     def write(self, config: ParquetDestinationConfig, rows: Relation, context: NodeContext) -> Written:
         """Write all rows; `bytes` is the size of the file, or of all files."""
         target = resolve_path(config.path, base=context.base)
+        context.session.keep_rows_of(target)
         codec = "uncompressed" if config.compression == "none" else config.compression
         options = f"FORMAT parquet, COMPRESSION {codec}"
         partitions = find_columns(rows, config.partition_by)

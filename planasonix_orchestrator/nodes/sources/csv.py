@@ -91,6 +91,7 @@ def _dialect(config: CsvSourceConfig) -> dict[str, OptionValue]:
         "escape": config.escape,
         "header": config.header,
         "skip": 0,  # left to itself, DuckDB takes a bad line near the top for preamble and drops all before it
+        "comment": "",  # nor is a line that begins with # a comment
         "nullstr": config.null_values,
         "allow_quoted_nulls": config.quoted_nulls,
         "encoding": config.encoding,

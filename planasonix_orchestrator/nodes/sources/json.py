@@ -9,6 +9,9 @@ from sqlglot import exp
 
 from planasonix_orchestrator.engine.files import OptionValue, find_files, read_files, total_bytes
 from planasonix_orchestrator.engine.relation import Relation, column
+from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.sql import fold
+from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import NodeConfig, NodeContext, Source
 from planasonix_orchestrator.nodes.columns import ColumnType, find_columns
 
@@ -54,6 +57,8 @@ class JsonSource(Source[JsonSourceConfig]):
         wanted = found | dict(
             zip(find_columns(relation, config.column_types), config.column_types.values(), strict=True)
         )
+        if any(wanted[column.name] != column.type for column in relation.columns) or config.column_types:
+            _require_true_keys(relation, read_files("read_json_objects", files, **options), session=context.session)
         if any("DECIMAL" in type_ for type_ in config.column_types.values()):
             objects = read_files("read_json_objects", files, **options)
             query = exp.select(*(_digit_by_digit(*each) for each in wanted.items())).from_(objects.subquery("objects"))
@@ -64,11 +69,29 @@ class JsonSource(Source[JsonSourceConfig]):
         return relation.with_figures(bytes_read=total_bytes(files))
 
 
+def _require_true_keys(relation: Relation, objects: exp.Query, *, session: Session) -> None:
+    """Raise `NodeError` if a column is not called like its key: DuckDB renames keys that differ only in case."""
+    names = {fold(name) for name in relation.column_names}
+    for name in relation.column_names:
+        stem, _, number = name.rpartition("_")
+        if number.isdigit() and fold(stem) in names:
+            pointer = exp.Literal.string(_pointer(name))
+            there = exp.Anonymous(this="json_exists", expressions=[column("json"), pointer])
+            if not session.number(exp.select("count(*)").from_(objects.subquery("objects")).where(there)):
+                raise NodeError(
+                    f"the keys {stem!r} and {fold(stem)!r} differ only in case, and columns can't",
+                    hint="rename one of them before the file is read",
+                )
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 def _digit_by_digit(name: str, type_: str) -> exp.Expr:
     """Return a key of each object, converted from its text; DuckDB's own reader goes from numbers to DOUBLE first."""
-    pointer = "/" + name.replace("~", "~0").replace("/", "~1")
     objects = column("json")
-    there = exp.Anonymous(this="json_exists", expressions=[objects, exp.Literal.string(pointer)])
+    there = exp.Anonymous(this="json_exists", expressions=[objects, exp.Literal.string(_pointer(name))])
     shape = exp.Literal.string(json.dumps({name: type_}))
     struct = exp.Anonymous(this="json_transform_strict", expressions=[objects.copy(), shape])
     value = exp.Anonymous(this="struct_extract", expressions=[struct, exp.Literal.string(name)])

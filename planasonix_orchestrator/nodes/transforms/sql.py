@@ -6,7 +6,7 @@ from typing import ClassVar
 from sqlglot import exp
 
 from planasonix_orchestrator.engine.relation import Relation, quoted
-from planasonix_orchestrator.engine.sql import parse_query
+from planasonix_orchestrator.engine.sql import fold, parse_query
 from planasonix_orchestrator.nodes.base import InputPort, Inputs, NodeConfig, NodeContext, Transform, UserSql
 
 
@@ -38,7 +38,7 @@ class Sql(Transform[SqlConfig]):
         """Return the rows of the query."""
         arrived = inputs.many()
         tables = {named.name: named.relation for named in arrived}
-        if len(arrived) == 1:
+        if len(arrived) == 1 and fold(arrived[0].name) != "input":
             tables["input"] = arrived[0].relation
         query = exp.select("*").from_(parse_query(config.query, inputs=tables))
         for name, relation in tables.items():
