@@ -159,7 +159,7 @@ def test_large_graphs_load(tmp_path: Path) -> None:
 
 def test_what_exporters_write_for_nothing_is_nothing(tmp_path: Path) -> None:
     """Null where there is no value, and an empty list for an empty mapping, are as if the key were not there."""
-    node = {"id": "n", "type": "source.csv", "config": [], "retries": None}
+    node: dict[str, object] = {"id": "n", "type": "source.csv", "config": [], "retries": None}
     document = {"id": "pl_a", "name": "a", "status": None, "variables": [], "tags": [], "nodes": [node], "edges": None}
     (tmp_path / "a.json").write_text(json.dumps(document), encoding="utf-8")
     loaded = load_folder(tmp_path)
