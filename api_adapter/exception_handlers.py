@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -71,13 +72,16 @@ def _on_api_error(request: Request, error: Exception) -> JSONResponse:  # noqa: 
 
 def _on_validation_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    details = [Detail(_place(problem["loc"]), _issue(problem)) for problem in error.errors()]
+    details = [Detail(_place(problem), _issue(problem)) for problem in error.errors()]
     message = "; ".join(f"{detail.field}: {detail.issue}" for detail in details)
     return error_response(400, code="invalid_request", message=message, details=details)
 
 
-def _place(location: Sequence[int | str]) -> str:
+def _place(problem: Mapping[str, Any]) -> str:
     """Name the field as the caller wrote it: without the part of the request, unless that is all there is."""
+    location = problem["loc"]
+    if problem["type"] == "json_invalid":  # whose location is an offset
+        return str(location[0])
     return ".".join(str(part) for part in location[1:]) or str(location[0])
 
 

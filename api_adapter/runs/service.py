@@ -22,11 +22,11 @@ from api_adapter.runs.schemas import (
     RunSummary,
     Trigger,
 )
-from api_adapter.storage import LogLevel, LogPosition, NodeRecord, RunFilter, RunRecord
+from api_adapter.storage import LogLevel, LogPosition, NodeRecord, RunFilter, RunRecord, api_run_id
 from api_adapter.timestamps import parse_timestamp
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.ids import RunIdError, decode_run_id, encode_run_id
+from planasonix_orchestrator.contract.ids import RunIdError, decode_run_id
 
 
 def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> RunList:
@@ -156,7 +156,7 @@ def _trigger(run: RunRecord) -> Trigger:
     if backfill := run.tags.get("dagster/backfill"):
         trigger["backfillId"] = backfill
     if parent := run.tags.get("dagster/parent_run_id"):
-        trigger["parentRunId"] = encode_run_id(parent)
+        trigger["parentRunId"] = api_run_id(parent)
     return trigger
 
 

@@ -12,7 +12,7 @@ from api_adapter.storage.events import EventError, read_events
 from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.logs import LogLevel, LogLine, LogPage, LogPosition, read_log
 from api_adapter.storage.nodes import NodeRecord, NodeStatus, read_nodes
-from api_adapter.storage.runs import FINISHED, STATUSES, RunFilter, RunReader, RunRecord, RunStatus
+from api_adapter.storage.runs import FINISHED, STATUSES, RunFilter, RunReader, RunRecord, RunStatus, api_run_id
 
 __all__ = [
     "FINISHED",
@@ -28,6 +28,7 @@ __all__ = [
     "RunRecord",
     "RunStatus",
     "Storage",
+    "api_run_id",
     "open_storage",
 ]
 

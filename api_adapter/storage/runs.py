@@ -203,7 +203,7 @@ def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
 
 def _record(row: Row[Any], *, tags: Mapping[str, str]) -> RunRecord:
     return RunRecord(
-        id=_api_id(row.run_id),
+        id=api_run_id(row.run_id),
         dagster_id=row.run_id,
         position=row.id,
         job_name=row.pipeline_name,
@@ -217,7 +217,7 @@ def _record(row: Row[Any], *, tags: Mapping[str, str]) -> RunRecord:
     )
 
 
-def _api_id(dagster_id: str) -> str:
+def api_run_id(dagster_id: str) -> str:
     """Return the run's id here; a run id that is no UUID (a caller's own choice in Dagster) stands as it is."""
     try:
         return encode_run_id(dagster_id)
