@@ -18,6 +18,7 @@ from dagster import (
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable
 from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
+from planasonix_orchestrator.contract.tags import PIPELINE_VERSION
 from planasonix_orchestrator.dagster_defs.pipeline_run import PipelineRun, Surroundings
 from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.errors import PlanasonixError
@@ -126,6 +127,7 @@ def _session(settings: Settings) -> ResourceDefinition:
 
 def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinition:
     def resource(context: InitResourceContext) -> PipelineRun:
+        _tell_version(plan, context)
         return PipelineRun(
             plan,
             surroundings=surroundings,
@@ -140,6 +142,16 @@ def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinit
         required_resource_keys={VARIABLES_RESOURCE, SESSION_RESOURCE},
         description="The compiled plan and what its nodes have yielded so far.",
     )
+
+
+def _tell_version(plan: PipelinePlan, context: InitResourceContext) -> None:
+    """Let the run say which document it executes: another one, if that was edited after the run was queued."""
+    run = _run(context)
+    queued = run.tags.get(PIPELINE_VERSION)
+    if queued is not None and queued != plan.version and context.instance is not None:
+        context.instance.add_run_tags(run.run_id, {PIPELINE_VERSION: plan.version})
+        if context.log is not None:
+            context.log.warning("The pipeline was changed after this run was queued: running version %s", plan.version)
 
 
 def _given_configs(plan: PipelinePlan, run_config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

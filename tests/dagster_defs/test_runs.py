@@ -8,6 +8,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.contract.tags import PIPELINE_VERSION
 from tests.dagster_defs.pipelines import (
     Document,
     causes_of,
@@ -221,3 +222,14 @@ def test_a_run_is_recorded_in_postgres(folder: Path, postgres_url: str, tmp_path
         assert run.tags["planasonix/pipeline_id"] == "pl_numbers"
         assert instance.has_asset_key(AssetKey(["out", "day.txt"]))
         assert ("alone", "Read 1 row (8 bytes)") in log_of(instance, result.run_id)
+
+
+def test_a_run_says_which_document_it_executes(folder: Path) -> None:
+    """A run that was queued before its document was edited carries the version that it really ran."""
+    job = job_of(CHAIN, folder=folder)
+    instance = DagsterInstance.ephemeral()
+    result = execute(job, instance=instance, tags={PIPELINE_VERSION: "0123456789abcdef"})
+    run = instance.get_run_by_id(result.run_id)
+    assert result.success
+    assert run is not None
+    assert run.tags[PIPELINE_VERSION] == job.tags[PIPELINE_VERSION]
