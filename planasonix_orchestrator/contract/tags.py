@@ -5,9 +5,15 @@ PIPELINE_ID = "planasonix/pipeline_id"
 PIPELINE_VERSION = "planasonix/pipeline_version"  # content hash of the pipeline document
 TRIGGER = "planasonix/trigger"  # one of TRIGGER_KINDS; a run without it was started by hand in the Dagster UI
 SCHEDULE_ID = "planasonix/schedule_id"
+TRIGGER_ID = "planasonix/trigger_id"
+USER = "planasonix/user"  # who started the run: a key's or user's name
 ENVIRONMENT_ID = "planasonix/environment_id"
+CANCEL_REQUESTED_AT = "planasonix/cancel_requested_at"  # RFC 3339 UTC
+CANCEL_REQUESTED_BY = "planasonix/cancel_requested_by"  # a key's or user's name
+CANCELED_BY = "planasonix/canceled_by"  # one of CANCELED_BY_KINDS
 
 # On ops (node definitions and their aliases in a job).
 NODE_TYPE = "planasonix/node_type"  # "source.postgres"
 
 TRIGGER_KINDS = ("schedule", "manual", "api", "webhook", "sensor", "schedule_manual", "backfill", "retry")
+CANCELED_BY_KINDS = ("user", "system", "superseded")
