@@ -1,6 +1,31 @@
 """What the code location publishes of each pipeline, as JSON, under the metadata keys PIPELINES and PROBLEMS."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class PublishedInput(TypedDict):
+    """Where rows of a step come from: the node `nodeId`, in at the step's own `port`."""
+
+    nodeId: str
+    port: str
+
+
+class PublishedStep(TypedDict):
+    """A node as the plan has it.
+
+    Rows of a *view* are computed by whoever reads them, those of a *table* are kept, a destination has *none*; `reason`
+    says why. Steps of one `stage` are pushed together: one scan computes them.
+    """
+
+    nodeId: str
+    type: str
+    name: str | None
+    stage: int
+    storage: Literal["view", "table", "none"]
+    reason: str
+    inputs: list[PublishedInput]
+    retries: int
+    timeoutSeconds: float | None
 
 
 class PublishedPipeline(TypedDict):
@@ -11,7 +36,7 @@ class PublishedPipeline(TypedDict):
     jobName: str
     version: str
     updatedAt: str | None
-    order: list[str]  # node ids in topological order
+    plan: list[PublishedStep]  # in topological order
     requiredVariables: list[str]  # those that a run must set
     document: dict[str, Any]
 

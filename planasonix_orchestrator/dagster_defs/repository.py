@@ -8,9 +8,9 @@ from typing import Any
 from dagster import JobDefinition, MetadataValue, RepositoryDefinition, repository
 
 from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder
-from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
-from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem
+from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem, PublishedStep
 from planasonix_orchestrator.dagster_defs.jobs import build_job
 from planasonix_orchestrator.dagster_defs.ops import build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
@@ -70,9 +70,24 @@ def publish_pipeline(plan: PipelinePlan) -> PublishedPipeline:
         "jobName": plan.job_name,
         "version": plan.version,
         "updatedAt": _timestamp(plan.updated_at),
-        "order": [step.node_id for step in plan.steps],
+        "plan": [publish_step(step) for step in plan.steps],
         "requiredVariables": [variable.name for variable in plan.variables if variable.required],
         "document": dict(plan.document),
+    }
+
+
+def publish_step(step: Step) -> PublishedStep:
+    """Return what the API tells of a step of a plan."""
+    return {
+        "nodeId": step.node_id,
+        "type": step.type,
+        "name": step.name,
+        "stage": step.stage,
+        "storage": step.storage,
+        "reason": step.storage_reason,
+        "inputs": [{"nodeId": each.node_id, "port": each.port} for each in step.inputs],
+        "retries": step.retries,
+        "timeoutSeconds": step.timeout_seconds,
     }
 
 

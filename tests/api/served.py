@@ -135,7 +135,7 @@ def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]
         "jobName": encode_name(name),
         "version": "0123456789abcdef",
         "updatedAt": "2025-03-01T00:00:00Z",
-        "order": [],
+        "plan": [],
         "requiredVariables": [name for name, one in document.get("variables", {}).items() if "default" not in one],
         "document": graph,
     }

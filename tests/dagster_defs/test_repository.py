@@ -8,6 +8,7 @@ from dagster import RepositoryDefinition
 
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
+from planasonix_orchestrator.contract.pipelines import PublishedStep
 from planasonix_orchestrator.dagster_defs.repository import build_repository, load_repository
 from planasonix_orchestrator.graph.loading import load_folder
 from tests.dagster_defs.nodes import build_catalog
@@ -36,7 +37,7 @@ def test_all_pipelines_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_pipelines_are_published(tmp_path: Path) -> None:
-    """The API finds id, name, job, version, time, order and document of each pipeline in the metadata."""
+    """The API finds id, name, job, version, time, plan and document of each pipeline in the metadata."""
     nodes = [node("in", "source.numbers"), node("b", "keep", expression="n > 1")]
     (tmp_path / "a.json").write_text(json.dumps(document(nodes, ("in", "b"), name="a b")))
     (pipeline,) = published(repository_of(tmp_path), PIPELINES)
@@ -47,9 +48,31 @@ def test_pipelines_are_published(tmp_path: Path) -> None:
     assert len(pipeline["version"]) == 16
     assert abs(datetime.fromisoformat(pipeline["updatedAt"]) - changed).total_seconds() < 1
     assert pipeline["updatedAt"].endswith("Z")
-    assert pipeline["order"] == ["in", "b"]
+    assert [step["nodeId"] for step in pipeline["plan"]] == ["in", "b"]
     assert [each["id"] for each in pipeline["document"]["nodes"]] == ["in", "b"]
     assert pipeline["document"]["edges"][0]["source"] == "in"
+
+
+def test_the_plan_is_published(tmp_path: Path) -> None:
+    """Each step tells type, name, stage, where its rows are kept and why, inputs by port, retries and time limit."""
+    nodes = [
+        node("out", "destination.collect", timeout=2.5, path="out.txt"),
+        {**node("pile", "transform.stack"), "name": "Pile them up"},
+        node("in", "source.numbers", retries=2),
+        node("more", "source.numbers"),
+    ]
+    edges = [("in", "pile"), ("more", "pile", "extra"), ("pile", "out")]
+    (tmp_path / "a.json").write_text(json.dumps(document(nodes, *edges)))
+    plan = {step["nodeId"]: step for step in published(repository_of(tmp_path), PIPELINES)[0]["plan"]}
+    assert list(plan) == ["in", "more", "pile", "out"]
+    assert all(step.keys() == PublishedStep.__required_keys__ for step in plan.values())
+    assert plan["pile"]["inputs"] == [{"nodeId": "in", "port": "input"}, {"nodeId": "more", "port": "extra"}]
+    assert [plan[each]["type"] for each in ("pile", "out")] == ["transform.stack", "destination.collect"]
+    assert [plan[each]["name"] for each in ("pile", "in")] == ["Pile them up", None]
+    assert [plan[each]["storage"] for each in ("in", "out")] == ["view", "none"]
+    assert [plan[each]["retries"] for each in ("in", "more")] == [2, 0]
+    assert [plan[each]["timeoutSeconds"] for each in ("out", "in")] == [2.5, None]
+    assert all(step["reason"] and isinstance(step["stage"], int) for step in plan.values())
 
 
 def test_problems_are_published_and_harm_no_other(tmp_path: Path) -> None:
