@@ -11,14 +11,17 @@ from api_adapter.exception_handlers import add_exception_handlers
 from api_adapter.health.endpoints import router as health
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.runs.endpoints import router as runs
+from api_adapter.settings import ApiSettings
 
 
-def create_app(open_services: Callable[[], AbstractContextManager[Services]]) -> FastAPI:
+def create_app(
+    settings: ApiSettings, *, open_services: Callable[[ApiSettings], AbstractContextManager[Services]]
+) -> FastAPI:
     """Return the application; it opens its services when it starts and closes them when it stops."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with open_services() as services:
+        with open_services(settings) as services:
             app.state.services = services
             yield
 

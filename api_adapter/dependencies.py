@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api_adapter.control import Control
+from api_adapter.records import Records
+from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage
 
 
@@ -18,10 +20,12 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """One process's way to Dagster: `storage` reads its record, `control` acts on it."""
+    """One process's ways out: `storage` reads Dagster's record, `control` acts on Dagster, `records` are our own."""
 
+    settings: ApiSettings
     storage: Storage
     control: Control
+    records: Records
     clock: Callable[[], datetime] = utc_now
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from api_adapter.dependencies import ServicesDependency
-from api_adapter.exception_handlers import ErrorResponse
 from api_adapter.health.schemas import Liveness, Readiness
 from api_adapter.health.service import check_readiness
+from api_adapter.responses import declare
 
 router = APIRouter(tags=["health"])
 _AT_ROOT: dict[str, Any] = {"servers": [{"url": "/"}]}
@@ -23,7 +23,7 @@ async def get_liveness() -> Liveness:
     "/readyz",
     operation_id="getReadiness",
     openapi_extra=_AT_ROOT,
-    responses={503: {"model": ErrorResponse, "description": "A part is away; `details` say which and why."}},
+    responses=declare(503, s503="A part is away; `details` say which and why."),
 )
 def get_readiness(services: ServicesDependency) -> Readiness:
     """Tell whether Postgres, the Dagster daemon and the code location are there."""

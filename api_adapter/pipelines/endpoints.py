@@ -1,28 +1,17 @@
 """The routes of the pipelines resource."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Query, status
 
+from api_adapter.addresses import PipelineIdPath
 from api_adapter.dependencies import ServicesDependency
-from api_adapter.exception_handlers import ErrorResponse
 from api_adapter.pipelines import service
 from api_adapter.pipelines.schemas import PipelineDetail, PipelineList, PipelineStatus, RunAccepted, RunRequest
+from api_adapter.responses import ALWAYS, DEFAULT, declare
 
-router = APIRouter(
-    tags=["pipelines"],
-    responses={
-        400: {"model": ErrorResponse, "description": "The request is not valid; `details` say where."},
-        503: {"model": ErrorResponse, "description": "A part of the service is away; try again after `Retry-After`."},
-        "default": {"model": ErrorResponse, "description": "Every other failure has the same shape."},
-    },
-)
-_MISSING_OR_BROKEN: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorResponse, "description": "There is no such pipeline."},
-    409: {"model": ErrorResponse, "description": "The pipeline's document has problems; `details` list them."},
-}
-
-PipelineIdPath = Annotated[str, Path(alias="id", description="Pipeline id.", examples=["pl_02hqabc"])]
+router = APIRouter(tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
+_MISSING_OR_BROKEN = declare(404, 409, s409="The pipeline's document has problems; `details` list them.")
 
 
 @router.get("/pipelines", operation_id="listPipelines")

@@ -1,32 +1,23 @@
 """The routes of the runs resource."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import APIRouter, Query, Response, status
 
+from api_adapter.addresses import NO_NUL, PipelineIdPath, RunIdPath
 from api_adapter.dependencies import ServicesDependency
-from api_adapter.exception_handlers import ErrorResponse
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
+from api_adapter.responses import ALWAYS, DEFAULT, declare
 from api_adapter.runs import service
 from api_adapter.runs.filters import parse_filter
 from api_adapter.runs.schemas import CancelAnswer, RunDetail, RunList, RunLogs, RunNodes
 from api_adapter.storage import STATUSES, LogLevel
 
-router = APIRouter(
-    tags=["runs"],
-    responses={
-        400: {"model": ErrorResponse, "description": "The request is not valid; `details` say where."},
-        503: {"model": ErrorResponse, "description": "A part of the service is away; try again after `Retry-After`."},
-        "default": {"model": ErrorResponse, "description": "Every other failure has the same shape."},
-    },
-)
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorResponse, "description": "There is no such run."}}
-_NO_NUL = r"^[^\x00]+$"
+router = APIRouter(tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
+_NOT_FOUND = declare(404)
 
-RunIdPath = Annotated[str, Path(alias="id", description="Run id.", examples=["run_01j8k2m4n5p6q7r8s9t0v1w2x3"])]
-PipelineIdPath = Annotated[str, Path(alias="id", description="Pipeline id.", pattern=_NO_NUL)]
 PipelineIdQuery = Annotated[
-    str | None, Query(alias="pipelineId", description="Only runs of this pipeline.", pattern=_NO_NUL)
+    str | None, Query(alias="pipelineId", description="Only runs of this pipeline.", pattern=NO_NUL)
 ]
 StatusQuery = Annotated[
     list[str], Query(description=f"Only runs in these states: {', '.join(STATUSES)}. Repeat it, or use commas.")
@@ -91,7 +82,7 @@ def list_run_logs(
     services: ServicesDependency,
     *,
     run_id: RunIdPath,
-    node_id: Annotated[str | None, Query(alias="nodeId", description="Only this node's.", pattern=_NO_NUL)] = None,
+    node_id: Annotated[str | None, Query(alias="nodeId", description="Only this node's.", pattern=NO_NUL)] = None,
     since: Annotated[
         str | None, Query(description="A timestamp, or `nextCursor` of an earlier answer to get only what is new.")
     ] = None,
@@ -111,7 +102,7 @@ def list_run_logs(
     responses={
         **_NOT_FOUND,
         200: {"model": CancelAnswer, "description": "The run is already canceled."},
-        409: {"model": ErrorResponse, "description": "The run has ended; `details` carry its final status."},
+        **declare(409, s409="The run has ended; `details` carry its final status."),
     },
 )
 def cancel_run(services: ServicesDependency, *, run_id: RunIdPath, response: Response) -> CancelAnswer:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from api_adapter.addresses import dagster_run_id
 from api_adapter.dependencies import Services
 from api_adapter.errors import InvalidRequestError, RunFinishedError, RunNotFoundError
 from api_adapter.pagination import PageMeta, decode_cursor, encode_cursor
@@ -26,7 +27,6 @@ from api_adapter.storage import LogLevel, LogPosition, NodeRecord, RunFilter, Ru
 from api_adapter.timestamps import parse_timestamp
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.ids import RunIdError, decode_run_id
 
 
 def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> RunList:
@@ -72,7 +72,7 @@ def read_logs(
     """Return a page of a run's log."""
     after, moment = _since(since, run_id=run_id)
     page = services.storage.read_log(
-        _dagster_id(run_id), limit=limit, after=after, since=moment, node_id=node_id, level=level
+        dagster_run_id(run_id), limit=limit, after=after, since=moment, node_id=node_id, level=level
     )
     if page is None:
         raise RunNotFoundError(run_id)
@@ -88,7 +88,7 @@ def read_logs(
 
 def cancel_run(services: Services, *, run_id: str) -> CancelAnswer:
     """Ask that a run be canceled; `RunFinishedError` if it has already succeeded or failed."""
-    dagster_id = _dagster_id(run_id)
+    dagster_id = dagster_run_id(run_id)
     run = services.storage.read_run(dagster_id)
     if run is None:
         raise RunNotFoundError(run_id)
@@ -105,20 +105,10 @@ def cancel_run(services: Services, *, run_id: str) -> CancelAnswer:
 
 
 def _run_with_nodes(services: Services, *, run_id: str) -> tuple[RunRecord, Sequence[NodeRecord]]:
-    found = services.storage.read_nodes(_dagster_id(run_id))
+    found = services.storage.read_nodes(dagster_run_id(run_id))
     if found is None:
         raise RunNotFoundError(run_id)
     return found
-
-
-def _dagster_id(run_id: str) -> str:
-    """Return the Dagster run id; one that is no UUID has no other id here than itself."""
-    try:
-        return decode_run_id(run_id)
-    except RunIdError:
-        if "\0" in run_id:  # which Postgres refuses in a text
-            raise RunNotFoundError(run_id) from None
-        return run_id
 
 
 def _since(since: str | None, *, run_id: str) -> tuple[LogPosition, datetime | None]:

@@ -24,7 +24,7 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-API = "api_adapter.asgi:app"
+API = "api_adapter.asgi:load_app"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
         ),
         python_part(
             "api",
-            *("uvicorn", API, "--host", LOOPBACK, "--port", str(ports.api), "--no-access-log"),
+            *("uvicorn", "--factory", API, "--host", LOOPBACK, "--port", str(ports.api), "--no-access-log"),
             url=api_url,
             probe=health.http_probe(f"{api_url}/livez"),
         ),

@@ -15,8 +15,7 @@ from dagster import DagsterInstance
 from dagster._grpc.client import DagsterGrpcClient
 
 from api_adapter.app import create_app
-from api_adapter.control import open_control
-from api_adapter.dependencies import Services
+from api_adapter.asgi import open_services
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage, open_storage
 from tests.api.serving import serve
@@ -109,13 +108,7 @@ def settings(home: Path, database_url: str, code_server: int) -> ApiSettings:
 @contextmanager
 def serving(settings: ApiSettings) -> Iterator[httpx.Client]:
     """The API over a Dagster, served by uvicorn."""
-
-    @contextmanager
-    def open_services() -> Iterator[Services]:
-        with open_storage(settings.postgres_url) as storage, open_control(settings) as control:
-            yield Services(storage=storage, control=control)
-
-    with serve(create_app(open_services)) as client:
+    with serve(create_app(settings, open_services=open_services)) as client:
         yield client
 
 

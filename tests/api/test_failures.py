@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,11 +11,11 @@ from dagster import DagsterInstance
 from fastapi import FastAPI
 
 from api_adapter.app import create_app
-from api_adapter.control import open_control
+from api_adapter.asgi import open_services
 from api_adapter.dependencies import Services
 from api_adapter.errors import ApiError
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
-from api_adapter.storage import RunRecord, Storage, open_storage
+from api_adapter.storage import RunRecord, Storage
 from tests.api.conftest import dagster_home, free_port, running_code_server, serving
 from tests.api.serving import serve
 from tests.conftest import superuser
@@ -78,11 +79,11 @@ def test_a_bug_leaks_nothing(settings_without_server: ApiSettings) -> None:
 
 def broken_app(settings: ApiSettings) -> FastAPI:
     @contextmanager
-    def open_services() -> Iterator[Services]:
-        with open_storage(settings.postgres_url) as storage, open_control(settings) as control:
-            yield Services(storage=BrokenStorage(storage._database), control=control)
+    def open_broken(settings: ApiSettings) -> Iterator[Services]:
+        with open_services(settings) as services:
+            yield replace(services, storage=BrokenStorage(services.storage._database))
 
-    return create_app(open_services)
+    return create_app(settings, open_services=open_broken)
 
 
 @pytest.fixture
@@ -176,9 +177,7 @@ def test_every_route_and_error_code_is_documented(reader: httpx.Client) -> None:
     assert [wanted for wanted in (*routes, *codes) if wanted not in page] == []
 
 
-def test_importing_the_application_connects_to_nothing() -> None:
-    """The module that servers load can be imported without any setting."""
-    from api_adapter.asgi import app
-
-    assert isinstance(app, FastAPI)
+def test_the_application_connects_to_nothing_before_it_is_served(settings_without_server: ApiSettings) -> None:
+    """The application can be made without any part of the stack."""
+    app = create_app(settings_without_server, open_services=open_services)
     assert not hasattr(app.state, "services")
