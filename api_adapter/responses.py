@@ -1,7 +1,10 @@
-"""The failures that routes declare in the OpenAPI document; each has the one error shape."""
+"""Answers: the JSON of a model; the failures that routes declare in the OpenAPI document, in the one error shape."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel
 
 from api_adapter.exception_handlers import ErrorResponse
 
@@ -28,3 +31,12 @@ def declare(*statuses: int, **words: str) -> Responses:
 
 
 DEFAULT: Responses = {"default": {"model": ErrorResponse, "description": "Every other failure has the same shape."}}
+
+
+def json_response(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the model as the body, as FastAPI would write it, but in the thread that has built it.
+
+    A route that declares its `response_model` and returns this spares a second change of threads, about 0.1 ms.
+    """
+    body = model.__pydantic_serializer__.to_json(model, by_alias=True)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
