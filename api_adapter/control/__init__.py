@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from api_adapter.control.cancel import CancelDriver
+from api_adapter.control.cancel import CancelDriver, note_wish
 from api_adapter.control.catalog import Catalog, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
 from api_adapter.control.start import start_run
@@ -30,22 +31,36 @@ class Control:
         return self._catalog_of(self._connection.loaded())
 
     def start(
-        self, pipeline_id: str, *, variables: Mapping[str, Any], trigger: str, environment_id: str | None = None
+        self,
+        pipeline_id: str,
+        *,
+        variables: Mapping[str, Any],
+        trigger: str,
+        user: str,
+        environment_id: str | None = None,
     ) -> str:
-        """Queue a run of a pipeline and return its Dagster run id; nothing is created unless all of it is right."""
+        """Queue a run of a pipeline and return its Dagster run id; nothing is created unless all of it is right.
+
+        `user` is the name of the key or user who starts it.
+        """
         loaded = self._connection.loaded()
         pipeline = self._catalog_of(loaded).get(pipeline_id)
         declared = pipeline["document"].get("variables") or {}
         checked = check_variables(declared, required=pipeline["requiredVariables"], given=variables)
-        tags = {tag_names.TRIGGER: trigger}
+        tags = {tag_names.TRIGGER: trigger, tag_names.USER: user}
         if environment_id is not None:
             tags[tag_names.ENVIRONMENT_ID] = environment_id
         with dagster_errors():
             instance = self._connection.instance()
             return start_run(instance, loaded=loaded, pipeline=pipeline, variables=checked, tags=tags)
 
-    def cancel(self, dagster_run_id: str) -> None:
-        """See to it that a run ends; it may take until its worker reaches a safe point."""
+    def cancel(self, dagster_run_id: str, *, user: str, at: datetime) -> None:
+        """See to it that a run ends; it may take until its worker reaches a safe point.
+
+        The first who wishes it, `user`, is noted on the run.
+        """
+        with dagster_errors():
+            note_wish(self._connection.instance(), run_id=dagster_run_id, user=user, at=at)
         self._canceler.request(dagster_run_id)
 
     def check(self) -> None:

@@ -7,11 +7,14 @@ that lands late turn CANCELING back into STARTED. The driver holds every open wi
 import logging
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Event, Lock, Thread
 
-from dagster import DagsterRun, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from api_adapter.control.code_location import DagsterConnection
+from api_adapter.timestamps import format_timestamp
+from planasonix_orchestrator.contract import tags as tag_names
 
 logger = logging.getLogger("api_adapter")
 
@@ -93,6 +96,18 @@ class CancelDriver:
             wish.delivered = instance.run_launcher.terminate(run_id)
             if not wish.delivered:
                 wish.back_off()
+
+
+def note_wish(instance: DagsterInstance, *, run_id: str, user: str, at: datetime) -> None:
+    """Write on the run who wished first that it be canceled, and when; nothing if somebody has already."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and tag_names.CANCEL_REQUESTED_AT not in run.tags:
+        told = {
+            tag_names.CANCEL_REQUESTED_AT: format_timestamp(at),
+            tag_names.CANCEL_REQUESTED_BY: user,
+            tag_names.CANCELED_BY: "user",
+        }
+        instance.add_run_tags(run_id, told)
 
 
 def _needs_signal(run: DagsterRun, *, wish: _Wish) -> bool:

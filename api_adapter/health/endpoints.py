@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from api_adapter.auth import public
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.health.schemas import Liveness, Readiness
 from api_adapter.health.service import check_readiness
@@ -13,7 +14,7 @@ router = APIRouter(tags=["health"])
 _AT_ROOT: dict[str, Any] = {"servers": [{"url": "/"}]}
 
 
-@router.get("/livez", operation_id="getLiveness", openapi_extra=_AT_ROOT)
+@router.get("/livez", operation_id="getLiveness", dependencies=[public()], openapi_extra=_AT_ROOT)
 async def get_liveness() -> Liveness:
     """Answer as long as the process does; looks at nothing else."""
     return Liveness()
@@ -22,6 +23,7 @@ async def get_liveness() -> Liveness:
 @router.get(
     "/readyz",
     operation_id="getReadiness",
+    dependencies=[public()],
     openapi_extra=_AT_ROOT,
     responses=declare(503, s503="A part is away; `details` say which and why."),
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, status
 
 from api_adapter.addresses import PipelineIdPath
+from api_adapter.auth import Principal, Scope, requires
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pipelines import service
 from api_adapter.pipelines.schemas import PipelineDetail, PipelineList, PipelineStatus, RunAccepted, RunRequest
@@ -13,24 +14,28 @@ from api_adapter.responses import ALWAYS, DEFAULT, declare
 router = APIRouter(tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
 _MISSING_OR_BROKEN = declare(404, 409, s409="The pipeline's document has problems; `details` list them.")
 
+Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
+Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")]
+
 
 @router.get("/pipelines", operation_id="listPipelines")
 def list_pipelines(
     services: ServicesDependency,
     *,
+    principal: Reader,
     search: Annotated[str | None, Query(description="Only pipelines whose name or id contains this.")] = None,
     pipeline_status: Annotated[
         PipelineStatus | None, Query(alias="status", description="Only pipelines in this state.")
     ] = None,
 ) -> PipelineList:
     """List the pipelines that are loaded, and the problems of documents that did not load."""
-    return service.list_pipelines(services, search=search, status=pipeline_status)
+    return service.list_pipelines(services, principal=principal, search=search, status=pipeline_status)
 
 
 @router.get("/pipelines/{id}", operation_id="getPipeline", responses=_MISSING_OR_BROKEN)
-def get_pipeline(services: ServicesDependency, *, pipeline_id: PipelineIdPath) -> PipelineDetail:
+def get_pipeline(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> PipelineDetail:
     """Return a pipeline's whole graph."""
-    return service.read_pipeline(services, pipeline_id=pipeline_id)
+    return service.read_pipeline(services, principal=principal, pipeline_id=pipeline_id)
 
 
 @router.post(
@@ -40,7 +45,11 @@ def get_pipeline(services: ServicesDependency, *, pipeline_id: PipelineIdPath) -
     responses=_MISSING_OR_BROKEN,
 )
 def start_run(
-    services: ServicesDependency, *, pipeline_id: PipelineIdPath, request: RunRequest | None = None
+    services: ServicesDependency,
+    *,
+    principal: Starter,
+    pipeline_id: PipelineIdPath,
+    request: RunRequest | None = None,
 ) -> RunAccepted:
     """Put a run of the pipeline into the queue; it is launched as soon as there is capacity."""
-    return service.start_run(services, pipeline_id=pipeline_id, request=request or RunRequest())
+    return service.start_run(services, principal=principal, pipeline_id=pipeline_id, request=request or RunRequest())

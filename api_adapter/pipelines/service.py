@@ -1,6 +1,8 @@
 """Tells pipelines in the API's words and starts their runs."""
 
+from api_adapter.auth import Principal
 from api_adapter.dependencies import Services
+from api_adapter.errors import PipelineNotFoundError
 from api_adapter.pipelines.schemas import (
     PipelineDetail,
     PipelineList,
@@ -15,34 +17,48 @@ from planasonix_orchestrator.contract.ids import encode_run_id
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline
 
 
-def list_pipelines(services: Services, *, search: str | None, status: PipelineStatus | None) -> PipelineList:
-    """Return the pipelines whose name or id contains `search`, by name."""
+def list_pipelines(
+    services: Services, *, principal: Principal, search: str | None, status: PipelineStatus | None
+) -> PipelineList:
+    """Return the pipelines that the principal may see and whose name or id contains `search`, by name."""
     catalog = services.control.catalog()
     wanted = (search or "").casefold()
     found = [
         summary
         for summary in map(_summary, catalog.pipelines.values())
-        if wanted in f"{summary.name}\n{summary.id}".casefold() and status in {None, summary.status}
+        if principal.may_see(summary.id)
+        and wanted in f"{summary.name}\n{summary.id}".casefold()
+        and status in {None, summary.status}
     ]
-    problems = [PipelineProblem.model_validate(problem) for problem in catalog.problems]
+    problems = [
+        PipelineProblem.model_validate(problem)
+        for problem in catalog.problems
+        if principal.may_see(problem.get("pipelineId") or "")  # one of no known pipeline is for those who see all
+    ]
     return PipelineList(
         data=sorted(found, key=lambda summary: (summary.name.casefold(), summary.id)),
         meta=PipelinesMeta(total=len(found), problems=problems),
     )
 
 
-def read_pipeline(services: Services, *, pipeline_id: str) -> PipelineDetail:
+def read_pipeline(services: Services, *, principal: Principal, pipeline_id: str) -> PipelineDetail:
     """Return a pipeline's document."""
+    _check_visible(pipeline_id, principal=principal)
     pipeline = services.control.catalog().get(pipeline_id)
     return PipelineDetail.model_validate(
         {**pipeline["document"], "version": pipeline["version"], "updatedAt": pipeline["updatedAt"]}
     )
 
 
-def start_run(services: Services, *, pipeline_id: str, request: RunRequest) -> RunAccepted:
+def start_run(services: Services, *, principal: Principal, pipeline_id: str, request: RunRequest) -> RunAccepted:
     """Queue a run of a pipeline."""
+    _check_visible(pipeline_id, principal=principal)
     dagster_id = services.control.start(
-        pipeline_id, variables=request.variables, environment_id=request.environment_id, trigger="api"
+        pipeline_id,
+        variables=request.variables,
+        environment_id=request.environment_id,
+        trigger="api",
+        user=principal.name,
     )
     run = services.storage.read_run(dagster_id)
     return RunAccepted(
@@ -50,6 +66,11 @@ def start_run(services: Services, *, pipeline_id: str, request: RunRequest) -> R
         pipeline_id=pipeline_id,
         queued_at=run.queued_at if run else services.clock(),
     )
+
+
+def _check_visible(pipeline_id: str, *, principal: Principal) -> None:
+    if not principal.may_see(pipeline_id):
+        raise PipelineNotFoundError(pipeline_id)
 
 
 def _summary(pipeline: PublishedPipeline) -> PipelineSummary:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from api_adapter.addresses import dagster_run_id
+from api_adapter.auth import Principal
 from api_adapter.dependencies import Services
 from api_adapter.errors import InvalidRequestError, RunFinishedError, RunNotFoundError
 from api_adapter.pagination import PageMeta, decode_cursor, encode_cursor
@@ -29,7 +30,9 @@ from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
 
 
-def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> RunList:
+def list_runs(
+    services: Services, *, principal: Principal, filter_by: RunFilter, limit: int, cursor: str | None
+) -> RunList:
     """Return a page of runs, newest first."""
     below = decode_cursor(cursor, scope=filter_by) if cursor is not None else None
     runs = services.storage.list_runs(filter_by, limit=limit + 1, below=below)
@@ -40,9 +43,9 @@ def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: s
     )
 
 
-def read_run(services: Services, *, run_id: str) -> RunDetail:
+def read_run(services: Services, *, principal: Principal, run_id: str) -> RunDetail:
     """Return a run in full."""
-    run, nodes = _run_with_nodes(services, run_id=run_id)
+    run, nodes = _run_with_nodes(services, principal=principal, run_id=run_id)
     return RunDetail(
         id=run.id,
         pipeline_id=run.pipeline_id,
@@ -60,14 +63,21 @@ def read_run(services: Services, *, run_id: str) -> RunDetail:
     )
 
 
-def read_nodes(services: Services, *, run_id: str) -> RunNodes:
+def read_nodes(services: Services, *, principal: Principal, run_id: str) -> RunNodes:
     """Return every node of a run."""
-    run, nodes = _run_with_nodes(services, run_id=run_id)
+    run, nodes = _run_with_nodes(services, principal=principal, run_id=run_id)
     return RunNodes(run_id=run.id, nodes=[_node(node, now=services.clock()) for node in nodes])
 
 
 def read_logs(
-    services: Services, *, run_id: str, node_id: str | None, since: str | None, level: LogLevel, limit: int
+    services: Services,
+    *,
+    principal: Principal,
+    run_id: str,
+    node_id: str | None,
+    since: str | None,
+    level: LogLevel,
+    limit: int,
 ) -> RunLogs:
     """Return a page of a run's log."""
     after, moment = _since(since, run_id=run_id)
@@ -86,17 +96,17 @@ def read_logs(
     )
 
 
-def cancel_run(services: Services, *, run_id: str) -> CancelAnswer:
+def cancel_run(services: Services, *, principal: Principal, run_id: str) -> CancelAnswer:
     """Ask that a run be canceled; `RunFinishedError` if it has already succeeded or failed."""
     dagster_id = dagster_run_id(run_id)
     run = services.storage.read_run(dagster_id)
-    if run is None:
+    if run is None or not principal.may_see(run.pipeline_id):
         raise RunNotFoundError(run_id)
     if run.status == "canceled":
         return CancelAnswer(id=run.id, status="canceled", message="The run is already canceled.")
     if run.finished:
         raise RunFinishedError(run.id, final_status=run.status)
-    services.control.cancel(dagster_id)
+    services.control.cancel(dagster_id, user=principal.name, at=services.clock())
     return CancelAnswer(
         id=run.id,
         status="cancel_requested",
@@ -104,9 +114,9 @@ def cancel_run(services: Services, *, run_id: str) -> CancelAnswer:
     )
 
 
-def _run_with_nodes(services: Services, *, run_id: str) -> tuple[RunRecord, Sequence[NodeRecord]]:
+def _run_with_nodes(services: Services, *, principal: Principal, run_id: str) -> tuple[RunRecord, Sequence[NodeRecord]]:
     found = services.storage.read_nodes(dagster_run_id(run_id))
-    if found is None:
+    if found is None or not principal.may_see(found[0].pipeline_id):
         raise RunNotFoundError(run_id)
     return found
 
