@@ -1,6 +1,7 @@
 """The command behind `make bench`: measure all cases, or those named."""
 
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import click
 from rich.console import Console
 
 from benchmarks.cases import CASES
-from benchmarks.frame import UnknownCaseError, measure
+from benchmarks.frame import Site, UnknownCaseError, measure
 from benchmarks.report import print_table, write_latest
 
 FOLDER = Path(__file__).resolve().parent
@@ -30,9 +31,11 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
             console.print(f"{case.name}: {case.title}", highlight=False)
         return
     outcomes = []
-    for case in cases:
-        console.print(f"{case.name}: {case.title}", style="dim", highlight=False)
-        outcomes.append(measure(case, folder=FOLDER / "data" / case.name, rounds=rounds))
+    with ExitStack() as opened:
+        site = Site(FOLDER / "data", opened)
+        for case in cases:
+            console.print(f"{case.name}: {case.title}", style="dim", highlight=False)
+            outcomes.append(measure(case, site=site, rounds=rounds))
     print_table(outcomes, console=console)
     write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
 

@@ -1,33 +1,40 @@
-"""What a benchmark case is, and how it is measured: three sides, taken in turn, compared by their medians."""
+"""What a benchmark case is, and how it is measured: sides, taken in turn, compared by their medians."""
 
 import difflib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Literal, TypeVar
 
-Side = Literal["ours", "stock", "limit"]
+Side = Literal["ours", "stock", "instance", "limit", "base"]
+SIDES: tuple[Side, ...] = ("ours", "stock", "instance", "limit", "base")
 Measure = Callable[[], float]
+_Shared = TypeVar("_Shared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """The same work done three ways; each call does it once and returns the figure in the case's unit.
+    """The same work done several ways; each call does it once and returns the figure in the case's unit.
 
-    `stock` is how it is done without us, `limit` the best that could be had (one hand-written query, bare SQL).
+    `stock` is how it is done without us, `instance` the same through the Python methods of `DagsterInstance`, `limit`
+    the best that could be had (one hand-written query, bare SQL). `base` is ours where it should be no quicker: on
+    less data, or at the beginning instead of the end.
     """
 
     ours: Measure
     stock: Measure | None = None
+    instance: Measure | None = None
     limit: Measure | None = None
+    base: Measure | None = None
 
     def __iter__(self) -> Iterator[tuple[Side, Measure]]:
-        for side, measure in (("ours", self.ours), ("stock", self.stock), ("limit", self.limit)):
+        for side in SIDES:
+            measure: Measure | None = getattr(self, side)
             if measure is not None:
-                yield side, measure  # type: ignore[misc]  # mypy widens the literals of the tuple to str
+                yield side, measure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,7 @@ class Goal:
     figure: float | None = None
     times_better_than_stock: float | None = None
     times_the_limit: float | None = None
+    times_the_base: float | None = None
 
     def describe(self, *, unit: str, better: Literal["lower", "higher"]) -> str:
         """Return the goal in words."""
@@ -44,18 +52,40 @@ class Goal:
             (self.figure, f"ours {'≤' if better == 'lower' else '≥'} {self.figure or 0:g} {unit}"),
             (self.times_better_than_stock, f"stock / ours ≥ {self.times_better_than_stock or 0:g}"),
             (self.times_the_limit, f"ours / limit ≤ {self.times_the_limit or 0:g}"),
+            (self.times_the_base, f"ours / base ≤ {self.times_the_base or 0:g}"),
         )
         return ", ".join(text for value, text in conditions if value is not None) or "none"
 
 
+class Site:
+    """Where cases are measured: a folder that is kept between invocations, and what cases share during one."""
+
+    def __init__(self, folder: Path, opened: ExitStack) -> None:
+        self._folder = folder
+        self._opened = opened
+        self._shared: dict[str, object] = {}
+
+    def folder(self, name: str) -> Path:
+        """Return a folder that is kept, made now if it is not there."""
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def share(self, name: str, opening: Callable[[], AbstractContextManager[_Shared]]) -> _Shared:
+        """Return what goes by this name: opened when first asked for, closed after the last case."""
+        if name not in self._shared:
+            self._shared[name] = self._opened.enter_context(opening())
+        return self._shared[name]  # type: ignore[return-value]  # what a name stands for is the cases' own affair
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A comparison: `build` prepares it in a folder that is kept between invocations, and lends its sides."""
+    """A comparison: `build` prepares it on a site, and lends its sides."""
 
     name: str
     title: str
     goal: Goal
-    build: Callable[[Path], AbstractContextManager[Sides]]
+    build: Callable[[Site], AbstractContextManager[Sides]]
     unit: str = "s"
     better: Literal["lower", "higher"] = "lower"
     rounds: int = 5
@@ -63,10 +93,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A measured case; `ours`, `stock` and `limit` are medians of `samples`.
+    """A measured case; the sides are medians of `samples`.
 
-    `ratio_stock` says how many times better we are than stock, `ratio_limit` how many times worse than the limit,
-    whichever way the unit counts.
+    `ratio_stock` and `ratio_instance` say how many times better we are than those, `ratio_limit` and `ratio_base` how
+    many times worse, whichever way the unit counts.
     """
 
     name: str
@@ -74,9 +104,13 @@ class Outcome:
     unit: str
     ours: float
     stock: float | None
+    instance: float | None
     limit: float | None
+    base: float | None
     ratio_stock: float | None
+    ratio_instance: float | None
     ratio_limit: float | None
+    ratio_base: float | None
     goal: str
     met: bool
     samples: dict[Side, list[float]]
@@ -119,13 +153,21 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(case: Case, *, folder: Path, rounds: int | None = None) -> Outcome:
+def typical(work: Callable[[], object], *, times: int = 20, within: float = 1.0) -> float:
+    """Return the median of how long the work took, done so many times, or fewer once so many seconds have gone."""
+    taken: list[float] = []
+    while len(taken) < times and sum(taken) < within:
+        taken.append(seconds(work))
+    return median(taken)
+
+
+def measure(case: Case, *, site: Site, rounds: int | None = None) -> Outcome:
     """Measure all sides of a case in turn, so that what the machine does besides falls on all of them alike.
 
     One round before the others warms up caches and does not count.
     """
     samples: dict[Side, list[float]] = {}
-    with case.build(folder) as sides:
+    with case.build(site) as sides:
         for number in range((rounds or case.rounds) + 1):
             for side, take in sides:
                 figure = take()
@@ -137,26 +179,40 @@ def measure(case: Case, *, folder: Path, rounds: int | None = None) -> Outcome:
 def evaluate(case: Case, *, samples: dict[Side, list[float]]) -> Outcome:
     """Return the medians, their ratios, and whether the goal is met."""
     ours = median(samples["ours"])
-    stock = median(samples["stock"]) if "stock" in samples else None
-    limit = median(samples["limit"]) if "limit" in samples else None
+    medians = {side: median(samples[side]) if side in samples else None for side in SIDES}
     lower = case.better == "lower"
-    ratio_stock = None if stock is None else (stock / ours if lower else ours / stock)
-    ratio_limit = None if limit is None else (ours / limit if lower else limit / ours)
+
+    def times_better(side: Side) -> float | None:
+        other = medians[side]
+        return None if other is None else (other / ours if lower else ours / other)
+
+    def times_worse(side: Side) -> float | None:
+        other = medians[side]
+        return None if other is None else (ours / other if lower else other / ours)
+
     goal = case.goal
+    ratios = {
+        "ratio_stock": times_better("stock"),
+        "ratio_instance": times_better("instance"),
+        "ratio_limit": times_worse("limit"),
+        "ratio_base": times_worse("base"),
+    }
     met = (
         (goal.figure is None or (ours <= goal.figure if lower else ours >= goal.figure))
-        and _holds(ratio_stock, at_least=goal.times_better_than_stock)
-        and _holds(ratio_limit, at_most=goal.times_the_limit)
+        and _holds(ratios["ratio_stock"], at_least=goal.times_better_than_stock)
+        and _holds(ratios["ratio_limit"], at_most=goal.times_the_limit)
+        and _holds(ratios["ratio_base"], at_most=goal.times_the_base)
     )
     return Outcome(
         name=case.name,
         title=case.title,
         unit=case.unit,
         ours=ours,
-        stock=stock,
-        limit=limit,
-        ratio_stock=ratio_stock,
-        ratio_limit=ratio_limit,
+        stock=medians["stock"],
+        instance=medians["instance"],
+        limit=medians["limit"],
+        base=medians["base"],
+        **ratios,
         goal=goal.describe(unit=case.unit, better=case.better),
         met=met,
         samples=samples,

@@ -13,8 +13,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.frame import Outcome
+from benchmarks.frame import SIDES, Outcome
 
+_RATIOS = {
+    "stock": "stock / ours",
+    "instance": "instance / ours",
+    "limit": "ours / limit",
+    "base": "ours / base",
+}
 _PACKAGES = ("dagster", "duckdb", "pyarrow", "planasonix")
 
 
@@ -46,18 +52,17 @@ def print_table(outcomes: Sequence[Outcome], *, console: Console) -> None:
     """Print one line per case, then the machine's facts."""
     table = Table(title="Benchmarks, medians", title_justify="left")
     table.add_column("case", no_wrap=True)
-    for heading in ("ours", "stock", "limit", "stock / ours", "ours / limit"):
+    shown = [side for side in SIDES if any(getattr(outcome, side) is not None for outcome in outcomes)]
+    compared = [(side, f"ratio_{side}") for side in shown if side != "ours"]
+    for heading in (*shown, *(_RATIOS[side] for side, _ratio in compared)):
         table.add_column(heading, justify="right")
     table.add_column("goal")
     table.add_column("met")
     for outcome in outcomes:
         table.add_row(
             outcome.name,
-            _figure(outcome.ours, unit=outcome.unit),
-            _figure(outcome.stock, unit=outcome.unit),
-            _figure(outcome.limit, unit=outcome.unit),
-            _figure(outcome.ratio_stock),
-            _figure(outcome.ratio_limit),
+            *(_figure(getattr(outcome, side), unit=outcome.unit) for side in shown),
+            *(_figure(getattr(outcome, ratio)) for _side, ratio in compared),
             outcome.goal,
             "[green]yes" if outcome.met else "[red]no",
         )
@@ -68,4 +73,9 @@ def print_table(outcomes: Sequence[Outcome], *, console: Console) -> None:
 
 
 def _figure(value: float | None, *, unit: str = "") -> str:
-    return "" if value is None else f"{value:,.3g} {unit}".strip()
+    """Return three digits that count; seconds below one are told in milliseconds."""
+    if value is None:
+        return ""
+    if unit == "s" and value < 1:
+        value, unit = value * 1000, "ms"
+    return f"{float(f'{value:.3g}'):,.10g} {unit}".strip()

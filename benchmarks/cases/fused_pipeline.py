@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.frame import Case, Goal, Sides, seconds
+from benchmarks.frame import Case, Goal, Sides, Site, seconds
 from benchmarks.plan_runner import run_plan
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.graph.loading import load_files
@@ -60,9 +60,9 @@ FILTERED_COUNT = f"SELECT count(*) FROM '{{folder}}/orders.parquet' WHERE {CONDI
 
 
 @contextmanager
-def build(folder: Path) -> Iterator[Sides]:
+def build(site: Site) -> Iterator[Sides]:
     """Make the data once, check that our rows and counts are exact, and lend the three sides."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = site.folder("fused_pipeline")
     make_data(folder)
     document = folder / "fused.yaml"
     document.write_text(DOCUMENT, encoding="utf-8")
