@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
+
+FaultCode = Literal["node_error", "timeout", "out_of_memory", "policy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,12 @@ class InvalidDocumentError(PlanasonixError):
 
 
 class NodeError(PlanasonixError):
-    """A node can't do its work: `message` says why in the user's words, `hint` what to do next."""
+    """A node can't do its work: `message` says why in the user's words, `hint` what to do next.
+
+    `code` is the kind of failure, for machines.
+    """
+
+    code: FaultCode = "node_error"
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.hint = hint
@@ -57,8 +65,36 @@ class NodeInterruptedError(NodeError):
         super().__init__("the work was stopped before it was done")
 
 
+class NodeOutOfMemoryError(NodeError):
+    """A node needs more memory than its run may use, or than there is; `detail` says what was asked for."""
+
+    code = "out_of_memory"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"out of memory: {detail}" if detail else "out of memory",
+            hint="raise memoryLimit of the run or PLANASONIX_MEMORY_LIMIT, or give the node less to do",
+        )
+
+
 class TerminalNodeError(NodeError):
     """A node error that every further attempt would meet again, so retries are no use."""
+
+
+class NodePolicyError(TerminalNodeError):
+    """A node refuses by a rule that it was given, such as a check of the data; it did its work, and nothing broke."""
+
+    code = "policy"
+
+
+class UpstreamNodeError(NodeError):
+    """A node failed because of another one, `node_id`, whose rows it computes; `fault` is that node's own error."""
+
+    def __init__(self, node_id: str, *, fault: NodeError) -> None:
+        self.node_id = node_id
+        self.fault = fault
+        self.code = fault.code
+        super().__init__(f"node {node_id!r}: {fault}")
 
 
 class NodeConfigError(TerminalNodeError):

@@ -16,6 +16,8 @@ _SECONDS_BETWEEN_INTERRUPTS = 0.1
 class NodeTimeoutError(NodeError):
     """A node took longer than its `timeoutSeconds`."""
 
+    code = "timeout"
+
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dagster import (
-    Backoff,
     DependencyDefinition,
     GraphDefinition,
     JobDefinition,
@@ -15,7 +14,6 @@ from dagster import (
     MultiDependencyDefinition,
     NodeInvocation,
     OpDefinition,
-    RetryPolicy,
     in_process_executor,
 )
 
@@ -28,8 +26,6 @@ from planasonix_orchestrator.dagster_defs.ops import node_tags, output_name
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
 from planasonix_orchestrator.dagster_defs.resources import build_resources, default_variables
 from planasonix_orchestrator.settings import Settings
-
-_SECONDS_BEFORE_RETRY = 1.0  # doubled with each further attempt
 
 _LONGEST_TAG_KEY = 63
 _LONGEST_TAG_VALUE = 255  # Dagster indexes values on PostgreSQL, which refuses more than 2.7 kB
@@ -89,12 +85,10 @@ def _tag_key(key: str, value: str) -> str:
 
 
 def _invocation(step: Step, *, ops: Mapping[str, OpDefinition], surroundings: Surroundings) -> NodeInvocation:
-    retries = RetryPolicy(max_retries=step.retries, delay=_SECONDS_BEFORE_RETRY, backoff=Backoff.EXPONENTIAL)
     return NodeInvocation(
         name=ops[step.type].name,
         alias=step.op_name,
         tags=node_tags(surroundings.catalog.get(step.type)),
-        retry_policy=retries if step.retries else None,
     )
 
 

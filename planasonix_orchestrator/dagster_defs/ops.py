@@ -7,15 +7,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagster import AssetMaterialization, Failure, In, Nothing, OpDefinition, OpExecutionContext, Out, Output, op
+from dagster import AssetMaterialization, In, Nothing, OpDefinition, OpExecutionContext, Out, Output, op
 
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.tags import NODE_TYPE
 from planasonix_orchestrator.dagster_defs.config_schema import build_config_schema
+from planasonix_orchestrator.dagster_defs.failures import raise_failure
 from planasonix_orchestrator.dagster_defs.pipeline_run import PipelineRun
 from planasonix_orchestrator.dagster_defs.reporting import log_line, materializations, output_metadata
 from planasonix_orchestrator.dagster_defs.resources import PIPELINE_RESOURCE
-from planasonix_orchestrator.errors import NodeError, TerminalNodeError
+from planasonix_orchestrator.dagster_defs.usage import UsageMeter
 from planasonix_orchestrator.nodes.base import NodeType
 from planasonix_orchestrator.nodes.catalog import DuplicateNodeTypeError, NodeCatalog
 
@@ -48,10 +49,12 @@ def build_op(node_type: NodeType[Any]) -> OpDefinition:
     def run_node_of_type(context: OpExecutionContext) -> Iterator[AssetMaterialization | Output[None]]:
         run: PipelineRun = getattr(context.resources, PIPELINE_RESOURCE)
         step = run.step_of(context.op_handle.name)
+        meter = UsageMeter()
         try:
             result = run.run_step(step, config=context.op_config, log=context.log)
-        except NodeError as error:
-            raise Failure(str(error), allow_retries=not isinstance(error, TerminalNodeError)) from error
+        except Exception as error:  # the translator of whatever nodes raise
+            raise_failure(error, retries=step.retries, attempt=context.retry_number)
+        usage = meter.read()
         context.log.info(log_line(result))
         yield from materializations(
             result,
@@ -59,7 +62,7 @@ def build_op(node_type: NodeType[Any]) -> OpDefinition:
             base=run.surroundings.base,
             connection_ids=tuple(run.surroundings.connections),
         )
-        yield Output(None, output_name=output_name(node_type), metadata=output_metadata(result))
+        yield Output(None, output_name=output_name(node_type), metadata=output_metadata(result, usage=usage))
 
     return run_node_of_type
 

@@ -14,7 +14,7 @@ from planasonix_orchestrator.dagster_defs.interruption import run_interruptibly
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
-from planasonix_orchestrator.errors import NodeConfigError
+from planasonix_orchestrator.errors import NodeConfigError, NodeError, UpstreamNodeError
 from planasonix_orchestrator.graph.model import VariableValue
 from planasonix_orchestrator.graph.variables import TemplateError, UnknownVariableError, render
 from planasonix_orchestrator.nodes.base import Inputs, NamedRelation, NodeConfig, NodeContext, NodeType
@@ -112,7 +112,15 @@ class PipelineRun:
             for upstream in self.plan.steps:
                 if upstream.node_id in missing:
                     log.info("Building %s again: it is not part of this run", upstream.node_id)
-                    self._run(upstream, config=self._configs.get(upstream.node_id, upstream.config), log=log)
+                    self._rebuild(upstream, log=log)
+
+    def _rebuild(self, step: Step, *, log: Log) -> None:
+        try:
+            self._run(step, config=self._configs.get(step.node_id, step.config), log=log)
+        except UpstreamNodeError:
+            raise
+        except NodeError as error:
+            raise UpstreamNodeError(step.node_id, fault=error) from error
 
     def _missing_upstream(self, step: Step) -> set[str]:
         missing: set[str] = set()

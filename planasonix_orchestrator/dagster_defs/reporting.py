@@ -8,6 +8,7 @@ from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, 
 from dagster._core.definitions.metadata import RawMetadataValue  # public in Dagster's signatures only
 
 from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.dagster_defs.usage import Usage
 from planasonix_orchestrator.engine.relation import Column, Relation
 from planasonix_orchestrator.nodes.execution import NodeResult
 
@@ -15,18 +16,20 @@ _ROW_COUNT = "dagster/row_count"  # Dagster's own keys: its UI draws them over t
 _COLUMN_SCHEMA = "dagster/column_schema"
 
 
-def output_metadata(result: NodeResult) -> dict[str, RawMetadataValue]:
-    """Return a node's figures, and the columns that go on to the next nodes."""
+def output_metadata(result: NodeResult, *, usage: Usage) -> dict[str, RawMetadataValue]:
+    """Return a node's figures, what its work has cost, and the columns that go on to the next nodes."""
     figures: dict[str, int | None] = {
         metadata.ROWS_IN: result.rows_in,
         metadata.ROWS_OUT: result.rows_out,
         metadata.BYTES_READ: result.bytes_read,
         metadata.BYTES_WRITTEN: result.bytes_written,
         metadata.BYTES_SHUFFLED: result.bytes_shuffled,
+        metadata.PEAK_MEMORY_BYTES: usage.peak_memory_bytes,
     }
     known: dict[str, RawMetadataValue] = {
         key: MetadataValue.int(value) for key, value in figures.items() if value is not None
     }
+    known[metadata.CPU_SECONDS] = MetadataValue.float(usage.cpu_seconds)
     if result.relation is not None and result.rows_out is not None:
         known[_ROW_COUNT] = MetadataValue.int(result.rows_out)
         known[_COLUMN_SCHEMA] = _schema(result.relation.columns)

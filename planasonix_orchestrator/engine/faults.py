@@ -5,12 +5,13 @@ import re
 import duckdb
 import pyarrow as pa
 
-from planasonix_orchestrator.errors import NodeError, NodeInterruptedError
+from planasonix_orchestrator.errors import NodeError, NodeInterruptedError, NodeOutOfMemoryError
 
 _CSV = re.compile(r"CSV Error on Line: (\d+)\n(.*)", re.DOTALL)
 _CSV_FILE = re.compile(r"^  file = (.*)$", re.MULTILINE)
 _CSV_ADVICE = re.compile(r"\n\n|\nPossible (?:fixes|solutions?)\b", re.IGNORECASE)
 _ASIDE = re.compile(r"\n\nLINE |\nTry (?:increasing|setting) |\nPotential Fixes")
+_OUT_OF_MEMORY = re.compile(r"Out of Memory Error: ([^\n]*)")
 _BAD_VALUE = "Error when converting column"
 
 # The query was sound and met rows that it can't take; as an Arrow stream, DuckDB raises them as OSError.
@@ -29,6 +30,9 @@ def as_node_error(error: Exception) -> NodeError:
     text = str(error).strip()
     if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in text:
         return NodeInterruptedError()
+    memory = _OUT_OF_MEMORY.search(text)  # in an Arrow stream, nothing but the text tells
+    if memory or isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return NodeOutOfMemoryError(memory[1] if memory else text)
     csv = _CSV.search(text)
     if csv:
         return _csv_error(csv, file=_CSV_FILE.search(text))

@@ -16,7 +16,9 @@ from planasonix_orchestrator.engine.faults import DATA_ERRORS, as_node_error
 from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, column, name_of, quoted, stored_name
 from planasonix_orchestrator.engine.stream import BatchStream
 from planasonix_orchestrator.engine.types import size_of
-from planasonix_orchestrator.errors import NodeError
+from planasonix_orchestrator.errors import NodeError, NodeInterruptedError, NodeOutOfMemoryError, UpstreamNodeError
+
+_NOT_OF_ROWS = (NodeInterruptedError, NodeOutOfMemoryError)  # as which no row is to blame, whatever DuckDB raised
 
 
 class Session:
@@ -143,17 +145,17 @@ class Session:
             return _number(cursor, f"COPY ({query.sql('duckdb')}) TO {path} ({options})")
 
     def blame(self, error: NodeError, *, readers: Iterable[Relation]) -> NodeError:
-        """Return the error with the name of the node at fault, if one of the views behind these relations is.
+        """Return the error, or an `UpstreamNodeError` if one of the views behind these relations is at fault.
 
         A view is computed by whoever reads it, so a bad value shows where it is read, not where it is made. If rows are
         to blame at all, the views are computed one by one, upstream first, until one fails.
         """
-        if isinstance(error.__cause__, DATA_ERRORS):
+        if isinstance(error.__cause__, DATA_ERRORS) and not isinstance(error, _NOT_OF_ROWS):
             for name in self._views_behind(readers):
                 try:
                     self._compute(name)
                 except NodeError as fault:
-                    return NodeError(f"node {name!r}: {fault}")
+                    return UpstreamNodeError(name, fault=fault)
         return error
 
     def _views_behind(self, readers: Iterable[Relation]) -> Iterator[str]:

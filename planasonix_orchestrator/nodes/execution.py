@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from planasonix_orchestrator.engine.relation import Relation
-from planasonix_orchestrator.errors import NodeError
+from planasonix_orchestrator.errors import NodeError, NodeOutOfMemoryError
 from planasonix_orchestrator.nodes.base import (
     Destination,
     Inputs,
@@ -47,10 +47,12 @@ def run_node(
 ) -> NodeResult:
     """Run a node on relations whose rows are known, and return what it did with every figure filled in.
 
-    If rows are at fault that another node computes, fused with this one, the error names that node.
+    If rows are at fault that another node computes, fused with this one, the error is an `UpstreamNodeError`.
     """
     try:
         return _run(node_type, config=config, inputs=inputs, storage=storage, context=context)
+    except MemoryError as error:
+        raise NodeOutOfMemoryError(str(error)) from error
     except NodeError as error:
         fault = context.session.blame(error, readers=[named.relation for named in inputs])
         if fault is error:

@@ -102,14 +102,6 @@ def test_variables_are_described_in_the_launchpad(job: JobDefinition) -> None:
     }
 
 
-def test_retries_become_a_policy_of_the_op(job: JobDefinition) -> None:
-    """A node's `retries` is the op's retry policy; without it there is none."""
-    policies = {each.name: each.retry_policy for each in job.graph.nodes}
-    assert policies["load_x2d_data"] is not None
-    assert policies["load_x2d_data"].max_retries == 2
-    assert policies["n_source"] is None
-
-
 def test_edges_are_dependencies_by_port(tmp_path: Path) -> None:
     """Fan-out, fan-in, several ports, and a node that is joined with itself."""
     nodes = [
