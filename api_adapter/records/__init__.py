@@ -2,13 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+from api_adapter.records.audit import AuditEvent, AuditFilter, AuditTrail
+from api_adapter.records.database import Database
+from api_adapter.records.keys import ApiKey, Keys
+from api_adapter.records.scopes import Scope
+
+__all__ = ["ApiKey", "AuditEvent", "AuditFilter", "AuditTrail", "Keys", "Records", "Scope", "open_records"]
 
 
+@dataclass(frozen=True, slots=True)
 class Records:
-    """What we keep beside Dagster's record."""
+    """What we keep beside Dagster's record. `UnavailableError` from every method while Postgres is away."""
+
+    keys: Keys
+    audit: AuditTrail
 
 
 @contextmanager
-def open_records(url: str) -> Iterator[Records]:  # noqa: ARG001
-    """Give the records at a Postgres URL; it connects when first used."""
-    yield Records()
+def open_records(url: str) -> Iterator[Records]:
+    """Give the records at a Postgres URL; it connects, and makes the tables, when first used."""
+    database = Database(url)
+    try:
+        yield Records(Keys(database), AuditTrail(database))
+    finally:
+        database.close()

@@ -1,0 +1,87 @@
+"""The pooled way to our own tables, each statement a transaction of its own."""
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+from psycopg2 import errorcodes
+from sqlalchemy import Executable, Row, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from api_adapter.errors import UnavailableError
+from api_adapter.records.schema import ensure_schema
+
+_STATEMENT_TIMEOUT_SECONDS = 5
+_PING = text("SELECT 1")
+
+Rows = Sequence[Row[Any]]
+
+
+class _StaleError(UnavailableError):
+    """What was taken for granted is gone: the connection while it lay idle, or the tables. Trying again may help."""
+
+
+class Database:
+    """Runs statements on our tables, and sees to it that these are there. `UnavailableError` if the database is away.
+
+    Each is committed by itself, and connections are not tried before they are used: a lookup is one round trip.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg2"),
+            isolation_level="AUTOCOMMIT",
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=5,
+            pool_use_lifo=True,
+            connect_args={
+                "connect_timeout": 3,
+                "application_name": "planasonix-records",
+                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s",
+            },
+        )
+        self._ready = False
+        self._lock = Lock()
+
+    def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Return the rows that a statement selects."""
+        try:
+            return self._execute(statement, parameters)
+        except _StaleError:
+            return self._execute(statement, parameters)
+
+    def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement that writes, once, and return the rows that it returns."""
+        self.read(_PING)  # the connection that has answered is the next to be taken
+        return self._execute(statement, parameters)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:
+        try:
+            self._prepare()
+            with self._engine.connect() as connection:
+                result = connection.execute(statement, parameters)
+                return result.all() if result.returns_rows else ()
+        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+            self._ready = False  # what comes back may be another, empty database
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            raise (_StaleError if lost else UnavailableError)("The database") from error
+        except ProgrammingError as error:
+            if getattr(error.orig, "pgcode", None) != errorcodes.UNDEFINED_TABLE:
+                raise
+            self._ready = False
+            raise _StaleError("The database") from error
+
+    def _prepare(self) -> None:
+        if self._ready:
+            return
+        with self._lock:
+            if not self._ready:
+                ensure_schema(self._engine)
+                self._ready = True
