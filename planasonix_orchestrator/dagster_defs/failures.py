@@ -46,7 +46,8 @@ def raise_failure(error: Exception, *, retries: int, attempt: int) -> NoReturn:
     runs the node again instead of stopping.
     """
     failure = build_failure(error) if isinstance(error, NodeError) else error
-    if attempt < retries and not isinstance(error, TerminalNodeError):
+    fault = error.fault if isinstance(error, UpstreamNodeError) else error
+    if attempt < retries and not isinstance(fault, TerminalNodeError):
         wait = min(_SECONDS_BEFORE_RETRY * 2**attempt, _LONGEST_WAIT)
         raise RetryRequested(max_retries=retries, seconds_to_wait=wait) from failure
     raise failure

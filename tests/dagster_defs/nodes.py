@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.sql import parse_expression
-from planasonix_orchestrator.errors import NodeError
+from planasonix_orchestrator.errors import NodeError, NodePolicyError
 from planasonix_orchestrator.nodes.base import (
     Destination,
     InputPort,
@@ -124,6 +124,29 @@ class Flaky(Transform[FlakyConfig]):
         return relation
 
 
+class TroubledConfig(NodeConfig):
+    trouble: Literal["rule", "engine memory", "python memory"]
+    """What it gets into."""
+
+
+class Troubled(Transform[TroubledConfig]):
+    """Refuses by a rule, or takes more memory than there is."""
+
+    type_name = "transform.troubled"
+    title = "Troubled"
+    config_model = TroubledConfig
+    example: ClassVar = {"trouble": "rule"}
+
+    def apply(self, config: TroubledConfig, _: Inputs, context: NodeContext) -> Relation:
+        match config.trouble:
+            case "rule":
+                raise NodePolicyError("2 of 10 rows break the rule n > 1", hint="see the report")
+            case "python memory":
+                bytes(1 << 62)
+        query = exp.select("list(range) AS n").from_("range(20000000)")
+        return context.session.materialise(context.session.define(context.node_id, query))
+
+
 class SlowConfig(NodeConfig):
     seconds: float
     """How long a query takes."""
@@ -174,4 +197,4 @@ class Collect(Destination[CollectConfig]):
 
 def build_catalog(*more: Any) -> NodeCatalog:
     """The node types of this module."""
-    return NodeCatalog([Numbers(), Keep(), Stack(), Flaky(), Slow(), Collect(), *more])
+    return NodeCatalog([Numbers(), Keep(), Stack(), Flaky(), Troubled(), Slow(), Collect(), *more])

@@ -92,25 +92,29 @@ def cancel_once_it_runs(instance):
     os.kill(os.getpid(), signal.SIGTERM)
 
 setup_interrupt_handlers()
-recipe = build_reconstructable_job("tests.dagster_defs.test_interruption", "build_slow_job", (sys.argv[1],))
+arguments = (sys.argv[1], int(sys.argv[2]))
+recipe = build_reconstructable_job("tests.dagster_defs.test_interruption", "build_slow_job", arguments)
 with capture_interrupts(), DagsterInstance.local_temp(sys.argv[1]) as instance:
     threading.Thread(target=cancel_once_it_runs, args=(instance,)).start()
     execute_job(recipe, instance)
-    print([run.status.value for run in instance.get_runs()])
+    (run,) = instance.get_runs()
+    events = [event.dagster_event_type.value for event in instance.all_logs(run.run_id) if event.step_key == "slow"]
+    print(run.status.value, *events)
 """
 
 
-def build_slow_job(folder: str) -> JobDefinition:
+def build_slow_job(folder: str, retries: int) -> JobDefinition:
     """A job with one long query."""
-    return job_of(pipeline(seconds=300, timeout=600), folder=Path(folder))
+    return job_of(pipeline(seconds=300, timeout=600, retries=retries), folder=Path(folder))
 
 
-def test_a_cancelled_run_stops_in_the_middle_of_a_query(tmp_path: Path) -> None:
-    """The signal with which Dagster cancels a run stops the query at once, and the run ends as canceled."""
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_cancelled_run_stops_in_the_middle_of_a_query(tmp_path: Path, retries: int) -> None:
+    """The signal with which Dagster cancels a run stops the query at once and for good; the run ends as canceled."""
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", CANCELED_RUN, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", CANCELED_RUN, str(tmp_path), str(retries)], capture_output=True, text=True, check=False
     )
-    assert done.stdout.splitlines()[-1:] == ["['CANCELED']"], done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1:] == ["CANCELED STEP_START STEP_FAILURE"], done.stderr[-3000:]
     assert time.monotonic() - started < 60
     assert list((tmp_path / ".state" / "spill").iterdir()) == []

@@ -5,13 +5,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 import sqlglot
 from sqlglot import exp
 
+from planasonix_orchestrator.engine.faults import as_node_error
+from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
-from planasonix_orchestrator.errors import NodeError, NodeInterruptedError
+from planasonix_orchestrator.errors import NodeError, NodeInterruptedError, NodeOutOfMemoryError
 
 ENDLESS = "SELECT sum(a.range * b.range) AS total FROM range(10000000) AS a, range(10000000) AS b"
 
@@ -156,6 +159,38 @@ def test_the_node_at_fault_is_named(session: Session) -> None:
         session.materialise(last)
     blamed = session.blame(caught.value, readers=[cast])
     assert str(blamed).startswith("node 'to_number': Conversion Error: Could not convert string 'x' to INT32")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_too_little_memory_is_told_as_that(tmp_path: Path, *, streamed: bool) -> None:
+    """A query that needs more than the limit is out of memory, in a stream, too; no other node is blamed for it."""
+
+    def read(session: Session, relation: Relation) -> None:
+        if not streamed:
+            session.materialise(relation)
+        with session.stream(relation.select()) as stream:
+            stream.reader.read_all()
+
+    with Session(spill=tmp_path / "spill", memory_limit="20MB", threads=1) as session:
+        source = session.define("source", query("SELECT range AS n FROM range(20000000)"))
+        listed = session.define("listed", source.select("list(n) AS ns"))
+        with pytest.raises(NodeOutOfMemoryError, match=r"^out of memory: failed to .* \(raise memoryLimit") as caught:
+            read(session, listed)
+        assert session.blame(caught.value, readers=[listed]) is caught.value
+
+
+def test_memory_errors_of_all_origins_are_told_alike() -> None:
+    """DuckDB's own class, its text in an Arrow stream, and what Python and Arrow raise."""
+    text = "Out of Memory Error: failed to allocate data of size 16.0 MiB\n\nPossible solutions:\n* Reducing"
+    told = [as_node_error(error) for error in (duckdb.OutOfMemoryException(text), OSError(text))]
+    told += [as_node_error(error) for error in (MemoryError(), pa.ArrowMemoryError("malloc of size 16 failed"))]
+    assert {type(each) for each in told} == {NodeOutOfMemoryError}
+    assert [str(each).partition(" (")[0] for each in told] == [
+        "out of memory: failed to allocate data of size 16.0 MiB",
+        "out of memory: failed to allocate data of size 16.0 MiB",
+        "out of memory",
+        "out of memory: malloc of size 16 failed",
+    ]
 
 
 def test_an_error_that_no_row_causes_is_left_alone(session: Session) -> None:

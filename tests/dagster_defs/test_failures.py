@@ -1,0 +1,139 @@
+"""What the event log says of a failed node, in the JSON that the API reads: its code, and the node at fault."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, RetryRequested
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from sqlalchemy import select
+
+from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.dagster_defs.failures import build_failure, raise_failure
+from planasonix_orchestrator.errors import (
+    NodeError,
+    NodePolicyError,
+    TerminalNodeError,
+    UpstreamNodeError,
+)
+from planasonix_orchestrator.nodes.transforms.select import Select
+from tests.dagster_defs.nodes import build_catalog
+from tests.dagster_defs.pipelines import Document, document, execute, job_of, node
+
+LITTLE_MEMORY = {"resources": {"session": {"config": {"memoryLimit": "20MB", "threads": 1}}}}
+
+KINDS = [
+    ("node_error", node("b", "transform.flaky", failures=9, retries=1), "the server is away (try again later)"),
+    ("timeout", node("b", "transform.slow", seconds=60, timeout=0.2, retries=1), "stopped after 0.2 s, its timeout"),
+    ("out_of_memory", node("b", "transform.troubled", trouble="engine memory", retries=1), "out of memory: failed to "),
+    ("out_of_memory", node("b", "transform.troubled", trouble="python memory", retries=1), "out of memory (raise mem"),
+    ("policy", node("b", "transform.troubled", trouble="rule", retries=1), "2 of 10 rows break the rule n > 1 (see t"),
+]
+
+
+def stored(folder: Path, pipeline: Document, **options: Any) -> dict[str, list[Any]]:
+    """Run a pipeline on a Dagster storage and return what is written there: event-specific data by event type."""
+    job = job_of(pipeline, folder=folder, catalog=build_catalog(Select()))
+    with DagsterInstance.local_temp(str(folder)) as instance:
+        run_id = execute(job, instance=instance, **options).run_id
+        storage = instance.event_log_storage
+        assert isinstance(storage, SqliteEventLogStorage)
+        with storage.run_connection(run_id) as connection:
+            texts = connection.execute(select(SqlEventLogStorageTable.c.event)).scalars()
+            events = [event for text in texts if (event := json.loads(text)["dagster_event"])]
+    data: dict[str, list[Any]] = {}
+    for event in events:
+        data.setdefault(event["event_type_value"], []).append(event["event_specific_data"])
+    return data
+
+
+def facts(failure: Any) -> dict[str, str]:
+    """The metadata of a STEP_FAILURE by label."""
+    entries = failure["user_failure_data"]["metadata_entries"]
+    return {entry["label"]: entry["entry_data"]["text"] for entry in entries}
+
+
+@pytest.mark.parametrize(("code", "failing", "message"), KINDS)
+def test_a_failed_node_tells_its_code(code: str, failing: Document, message: str, tmp_path: Path) -> None:
+    """The last attempt has code and message as data, in its own event and in that of the run's failure."""
+    pipeline = document([node("a", "source.numbers"), failing], ("a", "b"))
+    events = stored(tmp_path, pipeline, run_config=LITTLE_MEMORY)
+    (failure,) = events["STEP_FAILURE"]
+    assert facts(failure) == {metadata.ERROR_CODE: code}
+    assert failure["user_failure_data"]["description"].startswith(message)
+    (run,) = events["PIPELINE_FAILURE"]
+    assert run["first_step_failure_event"]["event_specific_data"] == failure
+
+
+@pytest.mark.parametrize(("code", "failing", "message"), KINDS)
+def test_an_attempt_that_is_not_the_last_tells_it_too(
+    code: str, failing: Document, message: str, tmp_path: Path
+) -> None:
+    """An attempt that is tried again has its code in the class of the failure; a refusal by a rule is the last."""
+    pipeline = document([node("a", "source.numbers"), failing], ("a", "b"))
+    events = stored(tmp_path, pipeline, run_config=LITTLE_MEMORY)
+    retried = events.get("STEP_UP_FOR_RETRY", [])
+    causes = [retry["error"]["cause"] for retry in retried]
+    assert [metadata.ERROR_CLASSES[cause["cls_name"]] for cause in causes] == ([] if code == "policy" else [code])
+    assert all(message in cause["message"] for cause in causes)
+    (failure,) = events["STEP_FAILURE"]
+    assert metadata.ERROR_CLASSES[failure["error"]["cls_name"]] == code
+
+
+def test_a_node_that_reads_anothers_bad_rows_names_it(tmp_path: Path) -> None:
+    """Rows that a lazy node computes are that node's fault, wherever they are read."""
+    cast = {"name": "n", "expression": "CAST('x' || n AS INTEGER)"}
+    nodes = [
+        node("a", "source.numbers"),
+        node("bad", "transform.select", columns=[cast]),
+        node("out", "destination.collect", path="out.txt"),
+    ]
+    events = stored(tmp_path, document(nodes, ("a", "bad"), ("bad", "out")))
+    (failure,) = events["STEP_FAILURE"]
+    assert facts(failure) == {metadata.ERROR_CODE: "node_error", metadata.ERROR_NODE: "bad"}
+    assert failure["user_failure_data"]["description"].startswith("node 'bad': Conversion Error")
+
+
+@pytest.mark.parametrize(("code", "failing", "message"), KINDS[:1] + KINDS[-1:])
+def test_a_node_that_is_built_again_is_named(code: str, failing: Document, message: str, tmp_path: Path) -> None:
+    """When a part of a job runs, the fault of a node that is built again for it is that node's, whatever its kind."""
+    nodes = [node("a", "source.numbers"), failing, node("out", "destination.collect", path="out.txt")]
+    events = stored(tmp_path, document(nodes, ("a", "b"), ("b", "out")), op_selection=["out"])
+    (failure,) = events["STEP_FAILURE"]
+    assert facts(failure) == {metadata.ERROR_CODE: code, metadata.ERROR_NODE: "b"}
+    assert failure["user_failure_data"]["description"].startswith(f"node 'b': {message}")
+
+
+def test_a_bug_has_no_code(tmp_path: Path) -> None:
+    """What no node foresaw is no failure of Dagster's: it has neither code nor message as data."""
+    pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", bug=True)], ("a", "b"))
+    (failure,) = stored(tmp_path, pipeline)["STEP_FAILURE"]
+    assert failure["user_failure_data"] is None
+    assert failure["error"]["cause"]["cls_name"] == "ZeroDivisionError"
+
+
+def test_a_bug_is_tried_again(tmp_path: Path) -> None:
+    """Retries count for errors that no node foresaw, too."""
+    pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", bug=True, retries=1)], ("a", "b"))
+    events = stored(tmp_path, pipeline)
+    assert "STEP_FAILURE" not in events
+    assert [retry["error"]["cause"]["cls_name"] for retry in events["STEP_UP_FOR_RETRY"]] == ["ZeroDivisionError"]
+
+
+def test_each_wait_is_twice_the_one_before() -> None:
+    """A node is tried again after 1 s, 2 s, 4 s ..., at most a minute."""
+    waits = []
+    for attempt in range(8):
+        with pytest.raises(RetryRequested) as caught:
+            raise_failure(NodeError("the server is away"), retries=8, attempt=attempt)
+        waits.append(caught.value.seconds_to_wait)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+@pytest.mark.parametrize("error", [TerminalNodeError("no"), UpstreamNodeError("a", fault=NodePolicyError("no"))])
+def test_what_every_attempt_would_meet_is_not_tried_again(error: NodeError) -> None:
+    """A terminal error, the node's own or that of one upstream, is a failure at once."""
+    with pytest.raises(type(build_failure(error))):
+        raise_failure(error, retries=3, attempt=0)
