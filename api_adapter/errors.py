@@ -50,6 +50,16 @@ class RunNotFoundError(ApiError):
         super().__init__(f"There is no run {run_id!r}. GET /api/runs lists the runs.")
 
 
+class StackNotFoundError(ApiError):
+    """A run, or a node of it, has left no stack."""
+
+    status = 404
+    code = "stack_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"Run {run_id!r} has no such stack. `error.stackRef` of a failed run says where there is one.")
+
+
 class PipelineNotFoundError(ApiError):
     """No pipeline that is loaded has this id."""
 
@@ -74,16 +84,17 @@ class PipelineBrokenError(ApiError):
 
 
 class RunFinishedError(ApiError):
-    """A run that has ended can't be canceled."""
+    """A run that has ended can't be canceled: a conflict, or (by the deployment's policy) a wrong request."""
 
     status = 409
     code = "run_finished"
 
-    def __init__(self, run_id: str, *, final_status: str) -> None:
+    def __init__(self, run_id: str, *, final_status: str, status: int = 409) -> None:
         super().__init__(
             f"Run {run_id!r} has already {final_status} and can't be canceled.",
             details=[Detail("status", final_status)],
         )
+        self.status = status
 
 
 class UnavailableError(ApiError):
@@ -94,6 +105,30 @@ class UnavailableError(ApiError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} can't be reached at the moment. Try again shortly.", headers={"Retry-After": "2"})
+
+
+class UnknownSchemaError(ApiError):
+    """Dagster's tables are of a revision that this version was not made for."""
+
+    status = 503
+    code = "unknown_schema"
+
+    def __init__(self, found: Sequence[str], *, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Dagster's tables are of revision {', '.join(found)}; this version knows {', '.join(known)}. "
+            "Run a version of Planasonix that was made for the installed Dagster.",
+            headers={"Retry-After": "60"},
+        )
+
+
+class OverdueError(ApiError):
+    """The database took too long to answer this request."""
+
+    status = 504
+    code = "timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The database took too long to answer. Ask for less, or try again.")
 
 
 def _issue(problem: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ class NotReadyError(ApiError):
 def check_readiness(services: Services) -> dict[str, str]:
     """Return every part as ``ok``; `NotReadyError` names those that are not."""
     checks: dict[str, Callable[[], str | None]] = {
-        "postgres": services.storage.ping,
+        "postgres": services.storage.check,
         "daemon": lambda: _daemon_trouble(services),
         "codeLocation": services.control.check,
     }

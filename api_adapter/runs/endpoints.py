@@ -2,20 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
+from fastapi.responses import PlainTextResponse
 
 from api_adapter.addresses import NO_NUL, PipelineIdPath, RunIdPath
-from api_adapter.auth import Principal, Scope, requires
+from api_adapter.auth import GuardedRoute, Principal, Scope, requires
+from api_adapter.caching import answer_cached
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
-from api_adapter.responses import ALWAYS, DEFAULT, declare
+from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.runs import service
 from api_adapter.runs.filters import parse_filter
-from api_adapter.runs.schemas import CancelAnswer, RunDetail, RunList, RunLogs, RunNodes
-from api_adapter.storage import STATUSES, LogLevel
+from api_adapter.runs.schemas import CancelAnswer, ExecutionStatus, RunDetail, RunList, RunNodes, RunStats
+from api_adapter.storage import STATUSES
+from planasonix_orchestrator.contract.tags import TRIGGER_KINDS
 
-router = APIRouter(tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
+router = APIRouter(route_class=GuardedRoute, tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
 _NOT_FOUND = declare(404)
+_KEPT: Responses = {**_NOT_FOUND, 304: {"description": "The run has ended, and the caller has this answer already."}}
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
 Canceler = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.cancel")]
@@ -39,25 +43,66 @@ FromQuery = Annotated[str | None, Query(alias="from", description="Begin of the 
 ToQuery = Annotated[str | None, Query(alias="to", description="End of the range, as in `dateRange`.")]
 
 
-@router.get("/runs", operation_id="listRuns")
+TriggerQuery = Annotated[
+    list[str],
+    Query(description=f"Only runs that these started: {', '.join(TRIGGER_KINDS)}. Repeat it, or use commas."),
+]
+NodeIdQuery = Annotated[
+    str | None, Query(alias="nodeId", description="The node whose stack is wanted.", pattern=NO_NUL)
+]
+
+
+@router.get("/runs", operation_id="listRuns", response_model=RunList)
 def list_runs(
     services: ServicesDependency,
     *,
     principal: Reader,
     pipeline_id: PipelineIdQuery = None,
     run_status: Annotated[StatusQuery, Query(alias="status")] = [],  # noqa: B006  (FastAPI copies it)
+    trigger: TriggerQuery = [],  # noqa: B006
     date_range: DateRangeQuery = None,
     start: FromQuery = None,
     end: ToQuery = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> RunList:
+) -> Response:
     """List runs of all pipelines, newest first."""
-    filter_by = parse_filter(pipeline_id=pipeline_id, status=run_status, date_range=date_range, start=start, end=end)
-    return service.list_runs(services, principal=principal, filter_by=filter_by, limit=limit, cursor=cursor)
+    filter_by = parse_filter(
+        pipeline_id=pipeline_id,
+        status=run_status,
+        trigger=trigger,
+        date_range=date_range,
+        start=start,
+        end=end,
+        visible=principal.pipelines,
+    )
+    return json_response(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
-@router.get("/pipelines/{id}/runs", operation_id="listPipelineRuns")
+@router.get("/runs/stats", operation_id="getRunStats")
+def get_run_stats(
+    services: ServicesDependency,
+    *,
+    principal: Reader,
+    pipeline_id: PipelineIdQuery = None,
+    trigger: TriggerQuery = [],  # noqa: B006
+    date_range: DateRangeQuery = None,
+    start: FromQuery = None,
+    end: ToQuery = None,
+) -> RunStats:
+    """Count runs by status and day, with failure rate and durations; of the last 30 days, unless a range is given."""
+    filter_by = parse_filter(
+        pipeline_id=pipeline_id,
+        trigger=trigger,
+        date_range=date_range,
+        start=start,
+        end=end,
+        visible=principal.pipelines,
+    )
+    return service.read_stats(services, filter_by=filter_by)
+
+
+@router.get("/pipelines/{id}/runs", operation_id="listPipelineRuns", response_model=RunList)
 def list_pipeline_runs(
     services: ServicesDependency,
     *,
@@ -65,43 +110,54 @@ def list_pipeline_runs(
     pipeline_id: PipelineIdPath,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> RunList:
+) -> Response:
     """List the runs of one pipeline, newest first."""
-    filter_by = parse_filter(pipeline_id=pipeline_id, status=(), date_range=None, start=None, end=None)
-    return service.list_runs(services, principal=principal, filter_by=filter_by, limit=limit, cursor=cursor)
+    filter_by = parse_filter(pipeline_id=pipeline_id, visible=principal.pipelines)
+    return json_response(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
-@router.get("/runs/{id}", operation_id="getRun", responses=_NOT_FOUND)
-def get_run(services: ServicesDependency, *, principal: Reader, run_id: RunIdPath) -> RunDetail:
+@router.get("/pipelines/{id}/execution-status", operation_id="getExecutionStatus", responses=declare(404, 409))
+def get_execution_status(
+    services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath
+) -> ExecutionStatus:
+    """Tell how far the pipeline's run in flight has come; where none is, its last run."""
+    return service.read_execution_status(services, principal=principal, pipeline_id=pipeline_id)
+
+
+@router.get("/runs/{id}", operation_id="getRun", responses=_KEPT, response_model=RunDetail)
+def get_run(request: Request, services: ServicesDependency, *, principal: Reader, run_id: RunIdPath) -> Response:
     """Return a run: status, timing, row counts, error and what triggered it."""
-    return service.read_run(services, principal=principal, run_id=run_id)
-
-
-@router.get("/runs/{id}/nodes", operation_id="listRunNodes", responses=_NOT_FOUND)
-def list_run_nodes(services: ServicesDependency, *, principal: Reader, run_id: RunIdPath) -> RunNodes:
-    """Return every node of a run in topological order: times, status, retries and row counts."""
-    return service.read_nodes(services, principal=principal, run_id=run_id)
-
-
-@router.get("/runs/{id}/logs", operation_id="listRunLogs", responses=_NOT_FOUND)
-def list_run_logs(
-    services: ServicesDependency,
-    *,
-    principal: Reader,
-    run_id: RunIdPath,
-    node_id: Annotated[str | None, Query(alias="nodeId", description="Only this node's.", pattern=NO_NUL)] = None,
-    since: Annotated[
-        str | None, Query(description="A timestamp, or `nextCursor` of an earlier answer to get only what is new.")
-    ] = None,
-    level: Annotated[
-        LogLevel, Query(description="The least level; `debug` adds what Dagster says to itself.")
-    ] = "info",
-    limit: Annotated[int, Query(ge=1, le=10_000, description="Most lines in one answer.")] = 1000,
-) -> RunLogs:
-    """Return a run's log: what its nodes logged, and its milestones."""
-    return service.read_logs(
-        services, principal=principal, run_id=run_id, node_id=node_id, since=since, level=level, limit=limit
+    state = service.read_state(services, principal=principal, run_id=run_id)
+    return answer_cached(
+        request,
+        validator=service.validator_of(state),
+        build=lambda: service.read_run(services, state=state),
     )
+
+
+@router.get("/runs/{id}/nodes", operation_id="listRunNodes", responses=_KEPT, response_model=RunNodes)
+def list_run_nodes(request: Request, services: ServicesDependency, *, principal: Reader, run_id: RunIdPath) -> Response:
+    """Return every node of a run in topological order: times, status, attempts and row counts."""
+    state = service.read_state(services, principal=principal, run_id=run_id)
+    return answer_cached(
+        request,
+        validator=service.validator_of(state),
+        build=lambda: service.read_nodes(services, state=state),
+    )
+
+
+@router.get(
+    "/runs/{id}/stack",
+    operation_id="getRunStack",
+    response_class=PlainTextResponse,
+    responses=declare(404, s404="There is no such run, or no such stack."),
+)
+def get_run_stack(
+    services: ServicesDependency, *, principal: Reader, run_id: RunIdPath, node_id: NodeIdQuery = None
+) -> PlainTextResponse:
+    """Return the stack of a node's error, or without `nodeId` of the run's own, as text."""
+    state = service.read_state(services, principal=principal, run_id=run_id)
+    return PlainTextResponse(service.read_stack(services, state=state, node_id=node_id))
 
 
 @router.delete(
@@ -111,7 +167,7 @@ def list_run_logs(
     responses={
         **_NOT_FOUND,
         200: {"model": CancelAnswer, "description": "The run is already canceled."},
-        **declare(409, s409="The run has ended; `details` carry its final status."),
+        **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
     },
 )
 def cancel_run(

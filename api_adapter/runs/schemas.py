@@ -1,5 +1,6 @@
 """The shapes of the runs resource. Source: the Runs page of the product's API reference (the seed)."""
 
+from datetime import date
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,7 +8,7 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from api_adapter.pagination import PageMeta
-from api_adapter.storage import LogLevel, NodeStatus, RunStatus
+from api_adapter.storage import NodeStatus, RunStatus
 from api_adapter.timestamps import Seconds, Timestamp
 
 RunId = Annotated[str, Field(examples=["run_01j8k2m4n5p6q7r8s9t0v1w2x3"])]
@@ -41,46 +42,90 @@ class RunList(Model):
 class Trigger(TypedDict):
     """What started a run: its kind, and what of that kind it was."""
 
-    type: str
+    type: Literal["schedule", "manual", "api", "webhook", "sensor", "schedule_manual", "backfill", "retry"]
     scheduleId: NotRequired[str]
+    triggerId: NotRequired[str]
     sensor: NotRequired[str]
     backfillId: NotRequired[str]
+    user: NotRequired[str]
     parentRunId: NotRequired[str]
 
 
 class RunMetrics(Model):
-    """Sums over the run's nodes, live while it goes on."""
+    """Figures over the run's nodes, live while it goes on: each node counts as soon as it has ended."""
 
-    rows_read: int = Field(description="Rows that left the sources.")
-    rows_written: int = Field(description="Rows that went into the destinations.")
-    bytes_read: int = Field(description="Bytes that sources read from outside.")
-    bytes_written: int = Field(description="Bytes that destinations wrote.")
-    bytes_shuffled: int = Field(description="Bytes materialised between nodes.")
+    rows_read: int = Field(description="Rows that left the sources.", examples=[2450000])
+    rows_written: int = Field(description="Rows that went into the destinations.", examples=[2450000])
+    bytes_read: int = Field(description="Bytes that sources read from outside.", examples=[734003200])
+    bytes_written: int = Field(description="Bytes that destinations wrote.", examples=[536870912])
+    bytes_shuffled: int = Field(description="Bytes materialised between nodes.", examples=[1073741824])
+    cpu_seconds: float = Field(description="Seconds of CPU of the run's process while nodes worked.", examples=[184.2])
+    peak_memory_bytes: int = Field(
+        description="The most memory that the run's process held while nodes worked, the highest of their figures.",
+        examples=[3221225472],
+    )
+    cost_units: float = Field(
+        description="Weighted sum of the other metrics; by default one unit is a minute of one core, or 10 GB read, "
+        "written or shuffled. The deployment may weigh otherwise.",
+        examples=[3.3],
+    )
+
+
+ErrorCode = Literal["node_error", "run_error", "timeout", "out_of_memory", "worker_lost", "policy"]
+_CODE_WORDS = (
+    "`node_error`: a node could not do its work; `run_error`: the run as a whole could not; `timeout`: a node or the "
+    "run took longer than it may; `out_of_memory`: a node needed more memory than there is; `worker_lost`: the run's "
+    "process ended without a word; `policy`: a rule refused the data or the run."
+)
 
 
 class RunError(Model):
-    """Why a run failed: the message of the first node that did."""
+    """Why a run failed: what the first node that did has said."""
 
-    message: str
-    node_id: str | None
+    message: str = Field(examples=["column 'amount' does not exist"])
+    node_id: str | None = Field(
+        description="The node at fault; null where none is, as when the worker was lost.", examples=["n_transform"]
+    )
+    code: ErrorCode = Field(description=_CODE_WORDS)
+    stack_ref: str | None = Field(
+        description="Where the stack can be fetched as text, with the same credential; null where there is none.",
+        examples=["/api/runs/run_01j8k2m4n5p6q7r8s9t0v1w2x3/stack?nodeId=n_transform"],
+    )
+
+
+CanceledBy = Literal["user", "system", "superseded"]
 
 
 class RunDetail(Model):
     """A run, in full."""
 
     id: RunId
-    pipeline_id: str
-    pipeline_name: str
-    pipeline_version: str | None = Field(description="Content hash of the pipeline document that ran.")
-    environment_id: str | None
+    pipeline_id: str = Field(examples=["pl_02hqabc"])
+    pipeline_name: str = Field(examples=["crm_to_warehouse"])
+    pipeline_version: str | None = Field(
+        description="Content hash of the pipeline document that ran.", examples=["e715d75845a68b60"]
+    )
+    environment_id: str | None = Field(examples=[None])
     status: RunStatus
     trigger: Trigger
     queued_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
     duration_seconds: Seconds | None
+    variables: dict[str, str | int | float | bool | None] = Field(
+        description="The variables that the run was given, defaults included; `***` stands for values of variables "
+        "whose names speak of secrets.",
+        examples=[{"day": "2025-03-27", "api_token": "***"}],
+    )
     metrics: RunMetrics
     error: RunError | None = Field(description="Only of a failed run.")
+    retry_of: RunId | None = Field(description="The run that this one tries again.")
+    cancel_requested_at: Timestamp | None = Field(description="When it was asked that the run be canceled.")
+    cancel_requested_by: str | None = Field(description="Who asked: the name of a key or a user.")
+    canceled_by: CanceledBy | None = Field(
+        description="Only of a canceled run: `user`, `system` (a limit of the deployment), or `superseded` (by a "
+        "newer run)."
+    )
 
 
 class NodeMetrics(TypedDict):
@@ -91,12 +136,27 @@ class NodeMetrics(TypedDict):
     bytesRead: NotRequired[int]
     bytesWritten: NotRequired[int]
     bytesShuffled: NotRequired[int]
+    cpuSeconds: NotRequired[float]
+    peakMemoryBytes: NotRequired[int]
 
 
 class NodeError(Model):
-    """Why a node failed."""
+    """Why a node failed. `nodeId` names the node at fault, where it is another one whose rows this one read."""
 
     message: str
+    code: ErrorCode = Field(description=_CODE_WORDS)
+    node_id: str | None
+
+
+class NodeAttempt(Model):
+    """One attempt of a node, counted from 1."""
+
+    attempt: int
+    status: NodeStatus
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    duration_seconds: Seconds | None
+    error: NodeError | None
 
 
 class RunNode(Model):
@@ -112,6 +172,7 @@ class RunNode(Model):
     finished_at: Timestamp | None
     duration_seconds: Seconds | None
     retries: int = Field(description="Attempts after the first.")
+    attempts: list[NodeAttempt] = Field(description="Every attempt, the first one first.")
     metrics: NodeMetrics
     error: NodeError | None
 
@@ -123,21 +184,56 @@ class RunNodes(Model):
     nodes: list[RunNode]
 
 
-class RunLogLine(Model):
-    """A line of a run's log; without a node it concerns the run as a whole."""
+class Counts(Model):
+    """Runs by status."""
 
-    ts: Timestamp
-    level: LogLevel
-    node_id: str | None
-    message: str
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
 
 
-class RunLogs(Model):
-    """Lines, oldest first. `nextCursor` goes on behind them; null once the run has ended and all is told."""
+class DayCounts(Counts):
+    """Runs of one day (UTC) by status; a run belongs to the day of its start, while queued of its creation."""
 
-    run_id: RunId
-    lines: list[RunLogLine]
-    next_cursor: str | None = Field(examples=["crs_01j8k2m4n5p6q7r8s9t0v1w2x3_0042"])
+    day: date = Field(examples=["2025-03-27"])
+
+
+class Durations(Model):
+    """Quantiles of the seconds that succeeded runs took; null where there is none."""
+
+    p50: Seconds | None
+    p95: Seconds | None
+
+
+class RunStats(Model):
+    """How runs have gone in a range of time."""
+
+    since: Timestamp | None = Field(alias="from")
+    until: Timestamp | None = Field(alias="to", description="Exclusive.")
+    total: int
+    by_status: Counts
+    by_day: list[DayCounts] = Field(description="Days with runs, the oldest first.")
+    failure_rate: float | None = Field(description="Failed of those that succeeded or failed, 0 to 1.", examples=[0.05])
+    duration_seconds: Durations
+
+
+class Progress(Model):
+    """How many of a run's nodes have come to their end, whichever it was."""
+
+    completed_nodes: int
+    total_nodes: int
+
+
+class ExecutionStatus(Model):
+    """The run of a pipeline that is in flight, else its last one; nulls if it has never run."""
+
+    pipeline_id: str
+    run_id: RunId | None
+    status: RunStatus | None
+    progress: Progress
+    started_at: Timestamp | None
 
 
 class CancelAnswer(Model):

@@ -1,51 +1,57 @@
 """Tells runs in the API's words: puts what storage reads into the shapes of `schemas`."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
 from api_adapter.dependencies import Services
-from api_adapter.errors import InvalidRequestError, RunFinishedError, RunNotFoundError
+from api_adapter.errors import (
+    PipelineNotFoundError,
+    RunFinishedError,
+    RunNotFoundError,
+    StackNotFoundError,
+)
 from api_adapter.pagination import PageMeta, decode_cursor, encode_cursor
-from api_adapter.runs.log_cursor import PREFIX, decode_log_cursor, encode_log_cursor
 from api_adapter.runs.schemas import (
     CancelAnswer,
-    NodeError,
-    NodeMetrics,
+    CanceledBy,
+    Counts,
+    DayCounts,
+    Durations,
+    ExecutionStatus,
+    Progress,
     RunDetail,
-    RunError,
     RunList,
-    RunLogLine,
-    RunLogs,
-    RunMetrics,
-    RunNode,
     RunNodes,
+    RunStats,
     RunSummary,
-    Trigger,
 )
-from api_adapter.storage import LogLevel, LogPosition, NodeRecord, RunFilter, RunRecord, api_run_id
+from api_adapter.runs.telling import tell_error, tell_metrics, tell_node, tell_trigger, tell_variables
+from api_adapter.storage import RunFilter, RunRecord, RunState, RunStatus, RunStory
 from api_adapter.timestamps import parse_timestamp
-from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
 
 
-def list_runs(
-    services: Services, *, principal: Principal, filter_by: RunFilter, limit: int, cursor: str | None
-) -> RunList:
+def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> RunList:
     """Return a page of runs, newest first."""
     below = decode_cursor(cursor, scope=filter_by) if cursor is not None else None
     runs = services.storage.list_runs(filter_by, limit=limit + 1, below=below)
+    now = services.clock()
     page, more = runs[:limit], len(runs) > limit
     return RunList(
-        data=[_summary(run, now=services.clock()) for run in page],
+        data=[_summary(run, now=now) for run in page],
         meta=PageMeta(cursor=encode_cursor(page[-1].position, scope=filter_by) if more else None),
     )
 
 
-def read_run(services: Services, *, principal: Principal, run_id: str) -> RunDetail:
+def read_run(services: Services, *, state: RunState) -> RunDetail:
     """Return a run in full."""
-    run, nodes = _run_with_nodes(services, principal=principal, run_id=run_id)
+    story = services.storage.read_story(state.run.dagster_id)
+    if story is None:  # it was deleted just now
+        raise RunNotFoundError(state.run.id)
+    run, now = story.run, services.clock()
+    requested_at = run.tags.get(tag_names.CANCEL_REQUESTED_AT)
     return RunDetail(
         id=run.id,
         pipeline_id=run.pipeline_id,
@@ -53,47 +59,99 @@ def read_run(services: Services, *, principal: Principal, run_id: str) -> RunDet
         pipeline_version=run.tags.get(tag_names.PIPELINE_VERSION),
         environment_id=run.tags.get(tag_names.ENVIRONMENT_ID),
         status=run.status,
-        trigger=_trigger(run),
+        trigger=tell_trigger(run),
         queued_at=run.queued_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
-        duration_seconds=run.duration_at(services.clock()),
-        metrics=_run_metrics(nodes),
-        error=_run_error(services, run=run, nodes=nodes),
+        duration_seconds=run.duration_at(now),
+        variables=tell_variables(story.config),
+        metrics=tell_metrics(story.nodes, weights=services.settings.cost_units),
+        error=tell_error(story),
+        retry_of=run.parent_id,
+        cancel_requested_at=parse_timestamp(requested_at) if requested_at else story.end.cancel_requested_at,
+        cancel_requested_by=run.tags.get(tag_names.CANCEL_REQUESTED_BY),
+        canceled_by=_canceled_by(story),
     )
 
 
-def read_nodes(services: Services, *, principal: Principal, run_id: str) -> RunNodes:
+def read_nodes(services: Services, *, state: RunState) -> RunNodes:
     """Return every node of a run."""
-    run, nodes = _run_with_nodes(services, principal=principal, run_id=run_id)
-    return RunNodes(run_id=run.id, nodes=[_node(node, now=services.clock()) for node in nodes])
+    found = services.storage.read_nodes(state.run.dagster_id)
+    if found is None:  # it was deleted just now
+        raise RunNotFoundError(state.run.id)
+    run, nodes = found
+    return RunNodes(run_id=run.id, nodes=[tell_node(node, now=services.clock()) for node in nodes])
 
 
-def read_logs(
-    services: Services,
-    *,
-    principal: Principal,
-    run_id: str,
-    node_id: str | None,
-    since: str | None,
-    level: LogLevel,
-    limit: int,
-) -> RunLogs:
-    """Return a page of a run's log."""
-    after, moment = _since(since, run_id=run_id)
-    page = services.storage.read_log(
-        dagster_run_id(run_id), limit=limit, after=after, since=moment, node_id=node_id, level=level
-    )
-    if page is None:
+def read_state(services: Services, *, principal: Principal, run_id: str) -> RunState:
+    """Return a run as far as its state goes; `RunNotFoundError` if there is none that the caller may see."""
+    state = services.storage.read_state(dagster_run_id(run_id))
+    if state is None or not principal.may_see(state.run.pipeline_id):
         raise RunNotFoundError(run_id)
-    return RunLogs(
-        run_id=run_id,
-        lines=[
-            RunLogLine(ts=line.time, level=line.level, node_id=line.node_id, message=line.message)
-            for line in page.lines
-        ],
-        next_cursor=None if page.complete else encode_log_cursor(page.position, run_id=run_id),
+    return state
+
+
+def validator_of(state: RunState) -> tuple[str | int, ...] | None:
+    """Return what all that is told of a finished run depends on; None while the run goes on."""
+    return (state.run.dagster_status, state.last_event) if state.run.finished else None
+
+
+def read_stack(services: Services, *, state: RunState, node_id: str | None) -> str:
+    """Return the stack of a node's last error, or of the run's own; `StackNotFoundError` if there is none."""
+    story = services.storage.read_story(state.run.dagster_id)
+    errors = {node.node_id: node.error for node in story.nodes} if story else {}
+    error = (story.end.failure if story else None) if node_id is None else errors.get(node_id)
+    if error is None or not error.stack:
+        raise StackNotFoundError(state.run.id)
+    return "".join(error.stack)
+
+
+def read_stats(services: Services, *, filter_by: RunFilter) -> RunStats:
+    """Return how the runs that pass the filter have gone; of the last 30 days, unless it says otherwise."""
+    if filter_by.since is None and filter_by.until is None:
+        filter_by = replace(filter_by, since=services.clock() - _STATS_RANGE)
+    found = services.storage.read_statistics(filter_by)
+    ended = found.by_status.get("succeeded", 0) + found.by_status.get("failed", 0)
+    return RunStats(
+        since=filter_by.since,
+        until=filter_by.until,
+        total=sum(found.by_status.values()),
+        by_status=Counts.model_validate(found.by_status),
+        by_day=[DayCounts.model_validate({"day": day, **counts}) for day, counts in found.by_day],
+        failure_rate=round(found.by_status.get("failed", 0) / ended, 4) if ended else None,
+        duration_seconds=Durations(p50=found.p50, p95=found.p95),
     )
+
+
+def read_execution_status(services: Services, *, principal: Principal, pipeline_id: str) -> ExecutionStatus:
+    """Return the run of a pipeline that is in flight, else its last one; 404 if there is no such pipeline."""
+    mine = RunFilter(pipeline_id=pipeline_id, visible=principal.pipelines)
+    in_flight_first: tuple[tuple[RunStatus, ...], ...] = (("running",), ("queued",), ())
+    for statuses in in_flight_first:
+        runs = services.storage.list_runs(replace(mine, statuses=statuses), limit=1)
+        if runs and (found := services.storage.read_nodes(runs[0].dagster_id)):
+            run, nodes = found
+            return ExecutionStatus(
+                pipeline_id=pipeline_id,
+                run_id=run.id,
+                status=run.status,
+                progress=Progress(completed_nodes=sum(node.status in _ENDED for node in nodes), total_nodes=len(nodes)),
+                started_at=run.started_at,
+            )
+    if not principal.may_see(pipeline_id):
+        raise PipelineNotFoundError(pipeline_id)
+    pipeline = services.control.catalog().get(pipeline_id)
+    return ExecutionStatus(
+        pipeline_id=pipeline_id,
+        run_id=None,
+        status=None,
+        progress=Progress(completed_nodes=0, total_nodes=len(pipeline["document"].get("nodes", ()))),
+        started_at=None,
+    )
+
+
+_STATS_RANGE = timedelta(days=30)
+_ENDED = frozenset({"succeeded", "failed", "skipped", "canceled"})
 
 
 def cancel_run(services: Services, *, principal: Principal, run_id: str) -> CancelAnswer:
@@ -105,33 +163,13 @@ def cancel_run(services: Services, *, principal: Principal, run_id: str) -> Canc
     if run.status == "canceled":
         return CancelAnswer(id=run.id, status="canceled", message="The run is already canceled.")
     if run.finished:
-        raise RunFinishedError(run.id, final_status=run.status)
+        raise RunFinishedError(run.id, final_status=run.status, status=services.settings.cancel_finished_status)
     services.control.cancel(dagster_id, user=principal.name, at=services.clock())
     return CancelAnswer(
         id=run.id,
         status="cancel_requested",
         message="Cancellation accepted; workers stop after their current safe point.",
     )
-
-
-def _run_with_nodes(services: Services, *, principal: Principal, run_id: str) -> tuple[RunRecord, Sequence[NodeRecord]]:
-    found = services.storage.read_nodes(dagster_run_id(run_id))
-    if found is None or not principal.may_see(found[0].pipeline_id):
-        raise RunNotFoundError(run_id)
-    return found
-
-
-def _since(since: str | None, *, run_id: str) -> tuple[LogPosition, datetime | None]:
-    if since is None:
-        return LogPosition(), None
-    if since.startswith(PREFIX):
-        return decode_log_cursor(since, run_id=run_id), None
-    try:
-        return LogPosition(), parse_timestamp(since)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequestError.of_field(
-            "since", "must be a timestamp such as 2025-03-31T14:00:00Z, or nextCursor of the page before"
-        ) from error
 
 
 def _summary(run: RunRecord, *, now: datetime) -> RunSummary:
@@ -146,70 +184,9 @@ def _summary(run: RunRecord, *, now: datetime) -> RunSummary:
     )
 
 
-def _trigger(run: RunRecord) -> Trigger:
-    trigger: Trigger = {"type": run.trigger}
-    schedule = run.tags.get(tag_names.SCHEDULE_ID) or run.tags.get("dagster/schedule_name")
-    if schedule:
-        trigger["scheduleId"] = schedule
-    if sensor := run.tags.get("dagster/sensor_name"):
-        trigger["sensor"] = sensor
-    if backfill := run.tags.get("dagster/backfill"):
-        trigger["backfillId"] = backfill
-    if parent := run.tags.get("dagster/parent_run_id"):
-        trigger["parentRunId"] = api_run_id(parent)
-    return trigger
-
-
-def _run_metrics(nodes: Sequence[NodeRecord]) -> RunMetrics:
-    return RunMetrics(
-        rows_read=_total(metadata.ROWS_OUT, (node for node in nodes if node.type.startswith("source."))),
-        rows_written=_total(metadata.ROWS_IN, (node for node in nodes if node.type.startswith("destination."))),
-        bytes_read=_total(metadata.BYTES_READ, nodes),
-        bytes_written=_total(metadata.BYTES_WRITTEN, nodes),
-        bytes_shuffled=_total(metadata.BYTES_SHUFFLED, nodes),
-    )
-
-
-def _total(figure: str, nodes: Iterable[NodeRecord]) -> int:
-    return sum(node.metrics.get(figure, 0) for node in nodes)
-
-
-def _run_error(services: Services, *, run: RunRecord, nodes: Sequence[NodeRecord]) -> RunError | None:
-    if run.status != "failed":
+def _canceled_by(story: RunStory) -> CanceledBy | None:
+    if story.run.status != "canceled":
         return None
-    failed = [node for node in nodes if node.status == "failed" and node.error and node.finished_at]
-    if failed:
-        first = min(failed, key=lambda node: node.finished_at or run.queued_at)
-        return RunError(message=first.error.message if first.error else "", node_id=first.node_id)
-    reported = services.storage.read_failure(run.dagster_id)
-    return RunError(message=reported.message if reported else "The run failed without saying why.", node_id=None)
-
-
-def _node(node: NodeRecord, *, now: datetime) -> RunNode:
-    ended = node.finished_at or (now if node.status == "running" else None)
-    return RunNode(
-        node_id=node.node_id,
-        type=node.type,
-        status=node.status,
-        started_at=node.started_at,
-        finished_at=node.finished_at,
-        duration_seconds=(ended - node.started_at).total_seconds() if ended and node.started_at else None,
-        retries=node.retries,
-        metrics=_node_metrics(node),
-        error=NodeError(message=node.error.message) if node.error else None,
-    )
-
-
-def _node_metrics(node: NodeRecord) -> NodeMetrics:
-    metrics: NodeMetrics = {}
-    if (value := node.metrics.get(metadata.ROWS_IN)) is not None:
-        metrics["rowsIn"] = value
-    if (value := node.metrics.get(metadata.ROWS_OUT)) is not None:
-        metrics["rowsOut"] = value
-    if (value := node.metrics.get(metadata.BYTES_READ)) is not None:
-        metrics["bytesRead"] = value
-    if (value := node.metrics.get(metadata.BYTES_WRITTEN)) is not None:
-        metrics["bytesWritten"] = value
-    if (value := node.metrics.get(metadata.BYTES_SHUFFLED)) is not None:
-        metrics["bytesShuffled"] = value
-    return metrics
+    told = story.run.tags.get(tag_names.CANCELED_BY)
+    known: dict[str, CanceledBy] = {"user": "user", "system": "system", "superseded": "superseded"}
+    return known.get(told or "") or story.end.canceled_by or "user"

@@ -1,106 +1,197 @@
 """Reads Dagster's record in Postgres with plain SQL; `Storage` is the room's one door."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import text
+from sqlalchemy import Connection
 
 from api_adapter.storage.daemon import last_heartbeat
 from api_adapter.storage.database import Database, open_database
-from api_adapter.storage.events import EventError, read_events
+from api_adapter.storage.ends import RunEnd, read_end
+from api_adapter.storage.events import EventError
 from api_adapter.storage.graphs import GraphReader
-from api_adapter.storage.logs import LogLevel, LogLine, LogPage, LogPosition, read_log
-from api_adapter.storage.nodes import NodeRecord, NodeStatus, read_nodes
-from api_adapter.storage.runs import FINISHED, STATUSES, RunFilter, RunReader, RunRecord, RunStatus, api_run_id
+from api_adapter.storage.lines import LogLevel, LogLine
+from api_adapter.storage.logs import LogFilter, LogPage, LogState, read_log, read_log_end, read_log_state
+from api_adapter.storage.nodes import Attempt, NodeRecord, NodeStatus, read_nodes
+from api_adapter.storage.outline import Outline
+from api_adapter.storage.output import Capture, read_captures
+from api_adapter.storage.positions import LogPosition
+from api_adapter.storage.runs import (
+    FINISHED,
+    STATUSES,
+    RunFilter,
+    RunRecord,
+    RunState,
+    RunStatus,
+    api_run_id,
+    list_runs,
+    read_run,
+    read_run_config,
+    read_state,
+)
+from api_adapter.storage.schema import check_schema
+from api_adapter.storage.statistics import Statistics, read_statistics
+from api_adapter.storage.upkeep import Upkeep
+
+ResultT = TypeVar("ResultT")
 
 __all__ = [
     "FINISHED",
     "STATUSES",
+    "Attempt",
+    "Capture",
     "EventError",
+    "LogFilter",
     "LogLevel",
     "LogLine",
     "LogPage",
     "LogPosition",
+    "LogState",
     "NodeRecord",
     "NodeStatus",
+    "RunEnd",
     "RunFilter",
     "RunRecord",
+    "RunState",
     "RunStatus",
+    "RunStory",
+    "Statistics",
     "Storage",
     "api_run_id",
     "open_storage",
 ]
 
 
-class Storage:
-    """What Dagster has recorded. Every method is one consistent read; `UnavailableError` if Postgres is away."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStory:
+    """A run, every node of its graph in topological order, the config it was started with, and how it ended."""
 
-    def __init__(self, database: Database) -> None:
+    run: RunRecord
+    nodes: Sequence[NodeRecord]
+    config: Mapping[str, Any]
+    end: RunEnd
+
+
+class Storage:
+    """What Dagster has recorded. Every method is one consistent read.
+
+    `UnavailableError` if Postgres is away, `UnknownSchemaError` if Dagster's tables are not those that we know.
+    """
+
+    def __init__(self, database: Database, *, outline: Outline) -> None:
         self._database = database
-        self._runs = RunReader()
+        self._outline = outline
         self._graphs = GraphReader()
+        self._checked = False
 
     def list_runs(self, filter_by: RunFilter, *, limit: int, below: int | None = None) -> Sequence[RunRecord]:
         """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
-        with self._database.read() as connection:
-            return self._runs.page(connection, filter_by=filter_by, limit=limit, below=below)
+
+        def read(connection: Connection) -> Sequence[RunRecord]:
+            return list_runs(connection, outline=self._outline, filter_by=filter_by, limit=limit, below=below)
+
+        return self._read_single(read) if filter_by.is_simple else self._read(read)
 
     def read_run(self, dagster_id: str) -> RunRecord | None:
         """Return a run, or None if there is none of this id."""
-        with self._database.read() as connection:
-            return self._runs.one(connection, dagster_id=dagster_id)
+        return self._read_single(lambda connection: read_run(connection, dagster_id=dagster_id))
 
     def read_nodes(self, dagster_id: str) -> tuple[RunRecord, list[NodeRecord]] | None:
         """Return a run and every node of its graph, in topological order; None if there is no such run."""
-        with self._database.read() as connection:
-            run = self._runs.one(connection, dagster_id=dagster_id)
+
+        def read(connection: Connection) -> tuple[RunRecord, list[NodeRecord]] | None:
+            run = read_run(connection, dagster_id=dagster_id)
             if run is None:
                 return None
             graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
             return run, read_nodes(connection, run=run, graph=graph)
 
-    def read_failure(self, dagster_id: str) -> EventError | None:
-        """Return the error that a run as a whole reported; None if it has not."""
-        with self._database.read() as connection:
-            events = read_events(connection, dagster_run_id=dagster_id, types={"PIPELINE_FAILURE"})
-            if not events:
+        return self._read(read)
+
+    def read_story(self, dagster_id: str) -> RunStory | None:
+        """Return all that is known of a run; None if there is no such run."""
+
+        def read(connection: Connection) -> RunStory | None:
+            run = read_run(connection, dagster_id=dagster_id)
+            if run is None:
                 return None
-            return events[-1].error or EventError("RunFailure", events[-1].message)
+            graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
+            return RunStory(
+                run=run,
+                nodes=read_nodes(connection, run=run, graph=graph),
+                config=read_run_config(connection, dagster_id=dagster_id),
+                end=read_end(connection, run=run),
+            )
+
+        return self._read(read)
+
+    def read_state(self, dagster_id: str) -> RunState | None:
+        """Return a run and how far its events go: while neither changes, nothing that is told of it does."""
+        return self._read_single(lambda connection: read_state(connection, dagster_id=dagster_id))
+
+    def read_statistics(self, filter_by: RunFilter) -> Statistics:
+        """Return how the runs that pass the filter have ended, by day, and how long they took."""
+        return self._read(lambda connection: read_statistics(connection, outline=self._outline, filter_by=filter_by))
 
     def read_log(
         self,
         dagster_id: str,
         *,
         limit: int,
-        after: LogPosition,
-        since: datetime | None,
-        node_id: str | None,
-        level: LogLevel,
+        after: LogPosition = LogPosition(),  # noqa: B008  (immutable)
+        filter_by: LogFilter = LogFilter(),  # noqa: B008
     ) -> LogPage | None:
-        """Return a page of a run's log; None if there is no such run."""
-        with self._database.read() as connection:
-            run = self._runs.one(connection, dagster_id=dagster_id)
-            if run is None:
-                return None
-            return read_log(connection, run=run, limit=limit, after=after, since=since, node_id=node_id, level=level)
+        """Return at most `limit` lines of a run's log that follow a position; None if there is no such run."""
+        return self._read(
+            lambda connection: read_log(connection, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit)
+        )
+
+    def read_log_end(self, dagster_id: str) -> LogPosition:
+        """Return the position of one who has read all of a run's log that there is now."""
+        return self._read(lambda connection: read_log_end(connection, run_id=dagster_id))
+
+    def read_log_state(self, dagster_id: str, *, missing: Sequence[int] = ()) -> LogState | None:
+        """Return how far a run has come, and whether a missing event is there now; None if there is no such run."""
+        return self._read_single(lambda connection: read_log_state(connection, run_id=dagster_id, missing=missing))
+
+    def read_captures(self, dagster_id: str, *, node_id: str | None = None) -> Sequence[Capture]:
+        """Return where the raw output of a run's processes, or of those that ran a node, was captured, in order."""
+        return self._read_single(lambda connection: read_captures(connection, run_id=dagster_id, node_id=node_id))
 
     def last_heartbeat(self) -> datetime | None:
         """Return when the daemon that launches queued runs last gave a sign of life; None if it never did."""
-        with self._database.read() as connection:
-            return last_heartbeat(connection)
+        return self._read_single(last_heartbeat)
 
-    def ping(self) -> None:
-        """Return if the database answers; `UnavailableError` if not."""
-        with self._database.read() as connection:
-            connection.execute(text("SELECT 1"))
+    def check(self) -> None:
+        """Return if the database answers and Dagster's tables are those that we know."""
+        self._database.read(check_schema)
+
+    def _read(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        self._check_once()
+        return self._database.read(work)
+
+    def _read_single(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        self._check_once()
+        return self._database.read_single(work)
+
+    def _check_once(self) -> None:
+        if not self._checked:
+            self._database.read(check_schema)
+            self._checked = True
 
 
 @contextmanager
 def open_storage(url: str) -> Iterator[Storage]:
-    """Give the storage at a Postgres URL; it connects when first used."""
+    """Give the storage at a Postgres URL; it connects when first used, and does its upkeep in the background."""
     database = open_database(url)
+    outline = Outline()
+    upkeep = Upkeep(url, outline=outline)
+    upkeep.start()
     try:
-        yield Storage(database)
+        yield Storage(database, outline=outline)
     finally:
+        upkeep.stop()
         database.close()

@@ -4,9 +4,8 @@ The format is the JSON of dagster._core.events.log.EventLogEntry as `serialize_v
 are read, all of them optional, so that what Dagster adds does no harm; the contract suite reads real ones.
 """
 
-import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
+from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.tables import EVENTS
+from planasonix_orchestrator.contract import metadata
 
 _INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 _FRAMEWORK_ERROR = re.compile(r"^(Dagster|RetryRequested)")
@@ -32,7 +33,7 @@ class Event:
     @cached_property
     def entry(self) -> Mapping[str, Any]:
         """The whole entry."""
-        loaded: Mapping[str, Any] = json.loads(self.body)
+        loaded: Mapping[str, Any] = decode_json(self.body)
         return loaded
 
     @property
@@ -57,25 +58,40 @@ class Event:
         return (self.entry.get("dagster_event") or {}).get("event_specific_data") or {}
 
     @property
-    def integers(self) -> dict[str, int]:
-        """The integers in its metadata, by label."""
+    def figures(self) -> dict[str, int | float]:
+        """The numbers in its metadata, by label."""
         entries = self.data.get("metadata_entries") or ()
         values = ((one["label"], (one.get("entry_data") or {}).get("value")) for one in entries)
-        return {label: value for label, value in values if isinstance(value, int) and not isinstance(value, bool)}
+        return {
+            label: value for label, value in values if isinstance(value, int | float) and not isinstance(value, bool)
+        }
 
     @property
     def error(self) -> "EventError | None":
         """The error that it reports, as user code raised it."""
         reported = self.data.get("error")
-        return _user_error(reported) if reported else None
+        if not reported:
+            return None
+        said = {
+            one["label"]: (one.get("entry_data") or {}).get("text")
+            for one in (self.data.get("user_failure_data") or {}).get("metadata_entries") or ()
+        }
+        return _user_error(reported, code=said.get(metadata.ERROR_CODE), node_id=said.get(metadata.ERROR_NODE))
 
 
 @dataclass(frozen=True, slots=True)
 class EventError:
-    """An error: the class that was raised and its message, without Dagster's wrapping."""
+    """An error: the class that was raised and its message, without Dagster's wrapping.
+
+    `code` is one of `contract.metadata.ERROR_CODES`; `node_id` the node at fault, where that is another one than the
+    one that failed; `stack` the lines of the stack as Python prints it, with those of its causes.
+    """
 
     class_name: str
     message: str
+    code: str = metadata.NODE_ERROR
+    node_id: str | None = None
+    stack: tuple[str, ...] = ()
 
     @property
     def is_interruption(self) -> bool:
@@ -101,10 +117,25 @@ def _event(row: Row[Any]) -> Event:
     return Event(row.id, row.dagster_event_type, row.step_key, row.event)
 
 
-def _user_error(reported: Mapping[str, Any]) -> EventError:
+def _user_error(reported: Mapping[str, Any], *, code: str | None, node_id: str | None) -> EventError:
     error = reported
     while error.get("cause") and _FRAMEWORK_ERROR.match(error.get("cls_name") or ""):
         error = error["cause"]
     name = error.get("cls_name") or "Error"
     text = str(error.get("message") or "").strip()
-    return EventError(name, re.sub(rf"^(?:[\w.<>]+\.)?{re.escape(name)}:?\s*", "", text) or name)
+    return EventError(
+        class_name=name,
+        message=re.sub(rf"^(?:[\w.<>]+\.)?{re.escape(name)}:?\s*", "", text) or name,
+        code=code or metadata.ERROR_CLASSES.get(name, metadata.NODE_ERROR),
+        node_id=node_id,
+        stack=tuple(_stack(error)),
+    )
+
+
+def _stack(error: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of an error as Python would print it: its causes first."""
+    if error.get("cause"):
+        yield from _stack(error["cause"])
+        yield "\nThe above exception was the direct cause of the following exception:\n\n"
+    yield from error.get("stack") or ()
+    yield str(error.get("message") or "")

@@ -1,155 +1,239 @@
-"""The log of a run: what its nodes logged, and its milestones in plain words.
+"""The log of a run: what its nodes logged, and its milestones in plain words."""
 
-Event ids are given out before they become visible, so a reader that only goes on after the last id it saw loses
-events for good (dagster#33741). A `LogPosition` therefore also names the ids before it that were missing when it was
-made; the next page looks for them again. Nothing is lost, and nothing comes twice.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from itertools import islice
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection
 
-from api_adapter.storage.events import EVENT_QUERY, Event, fetch
-from api_adapter.storage.runs import RunRecord
-from api_adapter.storage.tables import EVENTS
-from planasonix_orchestrator.contract.names import decode_name, encode_name
+from api_adapter.storage.database import rows
+from api_adapter.storage.events import Event
+from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, tell_line
+from api_adapter.storage.positions import LogPosition
+from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
+from planasonix_orchestrator.contract.names import encode_name
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-
-LEVELS: dict[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LOOK_BACK = 2000  # ids: far more than can be in flight at once
+_LOOK_BACK = 5000  # ids: far more than can be in flight at once
 _MOST_MISSING = 64  # gaps that stay are of rolled-back writes; only the newest can still be filled
+_FEWEST_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """A line of a run's log; `node_id` is None for what concerns the run as a whole."""
+class LogFilter:
+    """Which lines of a run's log to tell: of one node, of a level at least, from a moment on."""
 
-    time: datetime
-    level: LogLevel
-    node_id: str | None
-    message: str
+    node_id: str | None = None
+    level: LogLevel = "info"
+    since: datetime | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPosition:
-    """A place in a run's log: all events up to `last` have been read, but for those in `missing`."""
-
-    last: int = 0
-    missing: tuple[int, ...] = ()
+    def passes(self, line: LogLine) -> bool:
+        """Tell whether a line is wanted."""
+        return (
+            LEVELS[line.level] >= LEVELS[self.level]
+            and (self.node_id is None or line.node_id == self.node_id)
+            and (self.since is None or line.time >= self.since)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
-    """Some lines, oldest first, and where to go on; `complete` once the run has ended and this was the rest."""
+    """Some lines, oldest first, read by one who came from `before` and goes on from `after`.
+
+    `more` is true if there are more lines already. `status` is that of the run, in the same snapshot.
+    """
 
     lines: Sequence[LogLine]
-    position: LogPosition
-    complete: bool
+    before: LogPosition
+    after: LogPosition
+    more: bool
+    status: RunStatus
+
+    @property
+    def complete(self) -> bool:
+        """True once the run has ended and this was the rest of its log."""
+        return self.status in FINISHED and not self.more
+
+    def position_after(self, line: LogLine) -> LogPosition:
+        """Return the position from which exactly the lines behind this one follow."""
+        if line.id > self.before.last and not self.after.missing:
+            return LogPosition(last=line.id)
+        return self.before | self.after.up_to(line.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """How far a run has come: its newest event (0 if there is none), and whether one that was missing is there now."""
+
+    status: RunStatus
+    newest: int
+    filled: bool
+
+    @property
+    def finished(self) -> bool:
+        """True once the run has ended."""
+        return self.status in FINISHED
+
+
+# To be compared with (run_id, id): an index that starts with id, or with the run as a constant, can't give this order,
+# so that the planner has no other way than the run's own part of an index, whatever its statistics say. The way
+# by the primary key takes a second to the first page of a run at the end of a million events.
+_PAGE = """
+SELECT id, dagster_event_type, step_key, event FROM event_logs
+WHERE (run_id, id) > (%(run)s, %(after)s) AND run_id <= %(run)s{conditions}
+ORDER BY run_id, id LIMIT %(most)s"""
+_LATE = """
+SELECT id, dagster_event_type, step_key, event FROM event_logs
+WHERE id = ANY(%(missing)s) AND run_id = %(run)s{conditions}
+ORDER BY id"""
+_NEWEST = """
+SELECT id FROM event_logs WHERE (run_id, id) < (%(run)s, 9223372036854775807) AND run_id >= %(run)s
+ORDER BY run_id DESC, id DESC LIMIT 1"""
+_STATE = f"""
+SELECT status, coalesce(({_NEWEST}), 0) AS newest,
+       EXISTS (SELECT FROM event_logs WHERE id = ANY(%(missing)s::bigint[]) AND run_id = %(run)s) AS filled
+FROM runs WHERE run_id = %(run)s"""
+_STATUS = "SELECT status FROM runs WHERE run_id = %(run)s"
+_VISIBLE = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s)"
+# Between each id and the next: what is not visible of the ids from `first` to `last`.
+_GAPS = """
+SELECT id + 1 AS first, next - 1 AS last FROM (
+    SELECT id, lead(id, 1, %(last)s::bigint + 1) OVER (ORDER BY id) AS next FROM (
+        SELECT %(first)s::bigint - 1 AS id
+        UNION ALL SELECT id FROM event_logs WHERE id BETWEEN %(first)s AND %(last)s
+    ) AS visible
+) AS pairs WHERE next > id + 1 ORDER BY id DESC LIMIT %(most)s"""
+
+_OF_TOLD_TYPES = "dagster_event_type IS NULL OR dagster_event_type = ANY(%(types)s)"
+# Serious lines are few among many: those that user code has logged are found by the text of their JSON.
+_SERIOUS = r"""(dagster_event_type IS NULL AND event ~ '"level": ?[3-9][0-9]') OR dagster_event_type = ANY(%(types)s)"""
+
+_HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run)s LIMIT 1"
 
 
 def read_log(
-    connection: Connection,
-    *,
-    run: RunRecord,
-    limit: int,
-    after: LogPosition = LogPosition(),
-    since: datetime | None = None,
-    node_id: str | None = None,
-    level: LogLevel = "info",
-) -> LogPage:
-    """Return at most `limit` lines after a position. All statements must see the same snapshot of the database."""
-    of_run = EVENTS.c.run_id == run.dagster_id
-    query = EVENT_QUERY.where(of_run, or_(EVENTS.c.id > after.last, EVENTS.c.id.in_(after.missing)))
-    if since is not None:
-        query = query.where(EVENTS.c.timestamp >= since.astimezone(UTC).replace(tzinfo=None))
-    if node_id is not None:
-        query = query.where(EVENTS.c.step_key == encode_name(node_id))
-    if level != "debug":
-        query = query.where(or_(EVENTS.c.dagster_event_type.is_(None), EVENTS.c.dagster_event_type.in_(_TOLD)))
-    lines, read, full = _lines(connection, query.order_by(EVENTS.c.id), limit=limit, level=level)
-    if not full:
-        read = max(read, connection.scalar(select(func.max(EVENTS.c.id)).where(of_run)) or 0, after.last)
-    position = _position(connection, before=after, read=read)
-    return LogPage(lines=lines, position=position, complete=run.finished and not full)
+    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int
+) -> LogPage | None:
+    """Return at most `limit` lines after a position, None if there is no such run.
+
+    All statements must see the same snapshot of the database.
+    """
+    found = rows(connection, _STATUS, {"run": run_id})
+    if not found:
+        return None
+    reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
+    lines, read, more = reader.lines(after, limit=limit)
+    if not more:
+        read = max(read, reader.newest())
+    return LogPage(
+        lines=lines,
+        before=after,
+        after=_position(connection, before=after, read=read),
+        more=more,
+        status=STATUS_OF[found[0].status],
+    )
+
+
+def read_log_end(connection: Connection, *, run_id: str) -> LogPosition:
+    """Return the position of one who has read the whole log of a run as it is now."""
+    newest = rows(connection, _NEWEST, {"run": run_id})
+    return _position(connection, before=LogPosition(), read=newest[0].id if newest else 0)
+
+
+def read_log_state(connection: Connection, *, run_id: str, missing: Sequence[int]) -> LogState | None:
+    """Return how far a run has come, with one cheap statement; None if there is no such run."""
+    found = rows(connection, _STATE, {"run": run_id, "missing": list(missing)})
+    return (
+        LogState(status=STATUS_OF[found[0].status], newest=found[0].newest, filled=found[0].filled) if found else None
+    )
 
 
 def _position(connection: Connection, *, before: LogPosition, read: int) -> LogPosition:
     """Return the position after a page that began at `before` and ended with the event `read`."""
     last = max(before.last, read)
-    first = max(before.last, last - _LOOK_BACK) + 1
-    looked_at = or_(EVENTS.c.id.between(first, last), EVENTS.c.id.in_(before.missing))
-    visible = set(connection.scalars(select(EVENTS.c.id).where(looked_at)))
-    still_missing = (event for event in before.missing if event not in visible or event > read)
-    gaps = (event for event in range(first, last + 1) if event not in visible)
+    visible: set[int] = set()
+    if before.missing:
+        visible = {row.id for row in rows(connection, _VISIBLE, {"ids": list(before.missing)})}
+    still_missing = [event_id for event_id in before.missing if event_id not in visible or event_id > read]
+    gaps = _gaps(connection, first=max(before.last, last - _LOOK_BACK) + 1, last=last)
     return LogPosition(last=last, missing=tuple([*still_missing, *gaps][-_MOST_MISSING:]))
 
 
-def _lines(
-    connection: Connection, query: Select[tuple[int, str, str, str]], *, limit: int, level: LogLevel
-) -> tuple[list[LogLine], int, bool]:
-    """Return up to `limit` lines, the id of the last event behind them, and whether there may be more."""
-    lines: list[LogLine] = []
-    last = 0
-    while True:
-        events = fetch(connection, query.where(EVENTS.c.id > last).limit(limit))
-        for event in events:
+def _gaps(connection: Connection, *, first: int, last: int) -> list[int]:
+    """Return the newest ids from `first` to `last` that are not visible, ascending."""
+    if first > last:
+        return []
+    found = rows(connection, _GAPS, {"first": first, "last": last, "most": _MOST_MISSING})
+    newest_first = (event_id for gap in found for event_id in range(gap.last, gap.first - 1, -1))
+    return list(islice(newest_first, _MOST_MISSING))[::-1]
+
+
+class _Reader:
+    """Reads lines of one run that pass a filter."""
+
+    def __init__(self, connection: Connection, *, run_id: str, filter_by: LogFilter) -> None:
+        self._connection = connection
+        self._filter = filter_by
+        self._parameters: dict[str, object] = {"run": run_id}
+        conditions = list(self._conditions())
+        self._conditions_text = "".join(f" AND ({condition})" for condition in conditions)
+
+    def lines(self, after: LogPosition, *, limit: int) -> tuple[list[LogLine], int, bool]:
+        """Return up to `limit` lines, the id of the last event behind them, and whether there are more."""
+        lines: list[LogLine] = []
+        read = 0
+        for event in self._events(after, limit=limit):
             line = tell_line(event)
-            if line is not None and LEVELS[line.level] >= LEVELS[level]:
+            if line is not None and self._filter.passes(line):
                 if len(lines) == limit:
-                    return lines, last, True
+                    return lines, read, True
                 lines.append(line)
-            last = event.id
-        if len(events) < limit:
-            return lines, last, False
+            read = event.id
+        return lines, read, False
 
+    def newest(self) -> int:
+        """Return the id of the run's newest event; 0 if there is none."""
+        found = rows(self._connection, _NEWEST, self._parameters)
+        return found[0].id if found else 0
 
-def tell_line(event: Event) -> LogLine | None:
-    """Return the line that tells an event, or None if it tells nothing."""
-    message = _milestone(event) or event.message
-    if not message:
-        return None
-    return LogLine(
-        time=event.time,
-        level=_level(event),
-        node_id=decode_name(event.step_key.partition("[")[0]) if event.step_key else None,
-        message=message,
-    )
+    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Event]:
+        """Yield the events that may be lines: first those that were missing, then those behind the last."""
+        if after.missing:
+            yield from self._fetch(_LATE, {"missing": list(after.missing)})
+        last, most = after.last, limit + 1
+        while True:
+            events = self._fetch(_PAGE, {"after": last, "most": most})
+            yield from events
+            if len(events) < most:
+                return
+            last, most = events[-1].id, max(limit // 10, _FEWEST_AT_ONCE)
 
+    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[Event]:
+        text = statement.format(conditions=self._conditions_text)
+        found = rows(self._connection, text, {**self._parameters, **parameters})
+        return [Event(*row) for row in found]
 
-def _level(event: Event) -> LogLevel:
-    if event.error and event.error.is_interruption:
-        return "info"
-    if event.type is not None:
-        return _TOLD[event.type][0] if event.type in _TOLD else "debug"
-    return next(name for name, number in reversed(LEVELS.items()) if event.level >= number or name == "debug")
+    def _conditions(self) -> Iterator[str]:
+        if self._filter.level != "debug":
+            least = LEVELS[self._filter.level]
+            self._parameters["types"] = [name for name, (level, _) in TOLD.items() if LEVELS[level] >= least]
+            yield _SERIOUS if least > LEVELS["info"] else _OF_TOLD_TYPES
+        if self._filter.since is not None:
+            self._parameters["since"] = self._filter.since.astimezone(UTC).replace(tzinfo=None)
+            yield "timestamp >= %(since)s"
+        if self._filter.node_id is not None:
+            yield self._of_node(self._filter.node_id)
 
+    def _of_node(self, node_id: str) -> str:
+        """Return the condition of a node's events.
 
-def _milestone(event: Event) -> str:
-    """Return what a milestone says, or nothing for an event that is none."""
-    if event.type == "STEP_FAILURE" and event.error and event.error.is_interruption:
-        return "Node stopped"
-    text = _TOLD.get(event.type or "", ("debug", ""))[1]
-    reason = event.error.message if event.error else event.data.get("reason") or ""
-    return text.format(reason=f": {reason}" if reason else "")
-
-
-# Dagster's event types that a user wants to read about: level, and words.
-_TOLD: dict[str, tuple[LogLevel, str]] = {
-    "PIPELINE_ENQUEUED": ("info", "Run queued"),
-    "PIPELINE_STARTING": ("info", "Run is being launched"),
-    "PIPELINE_START": ("info", "Run started"),
-    "PIPELINE_SUCCESS": ("info", "Run succeeded"),
-    "PIPELINE_FAILURE": ("error", "Run failed{reason}"),
-    "PIPELINE_CANCELING": ("info", "Run is being canceled"),
-    "PIPELINE_CANCELED": ("info", "Run canceled"),
-    "STEP_START": ("info", "Node started"),
-    "STEP_RESTARTED": ("info", "Node started again"),
-    "STEP_SUCCESS": ("info", "Node succeeded"),
-    "STEP_UP_FOR_RETRY": ("warning", "Node failed and will be tried again{reason}"),
-    "STEP_FAILURE": ("error", "Node failed{reason}"),
-    "STEP_SKIPPED": ("info", "Node skipped"),
-}
+        Its step is named after it; where the job is not of our making, without escapes; and in brackets behind the name
+        where there are several steps of a node. Only equality with one key has an index.
+        """
+        names = dict.fromkeys((encode_name(node_id), node_id)) if node_id else ()
+        for name in names:
+            self._parameters["step"] = name
+            if rows(self._connection, _HAS_STEP, self._parameters):
+                return "step_key = %(step)s"
+        self._parameters["steps"] = [f"{name}[" for name in names]
+        return "step_key ^@ ANY(%(steps)s)"

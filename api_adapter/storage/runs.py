@@ -1,16 +1,18 @@
 """Runs as Planasonix tells them, read from Dagster's tables `runs` and `run_tags`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import Lock
+from itertools import islice, takewhile
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, DateTime, Row, Select, and_, case, cast, exists, func, select
+from sqlalchemy import Connection, Row
 
-from api_adapter.storage.tables import RUN_TAGS, RUNS
+from api_adapter.storage.database import rows
+from api_adapter.storage.outline import DAGSTER_TRIGGERS, LONG_WAIT, PIPELINE_OF_RUN, TRIGGER_OF_RUN, Outline
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.ids import RunIdError, encode_run_id
+from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
 from planasonix_orchestrator.contract.names import decode_name
 
 RunStatus = Literal["queued", "running", "succeeded", "failed", "canceled"]
@@ -23,10 +25,9 @@ STATUSES: Mapping[RunStatus, tuple[str, ...]] = {
     "canceled": ("CANCELED",),
 }
 FINISHED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "canceled"})
-_STATUS_OF = {dagster: ours for ours, several in STATUSES.items() for dagster in several}
+STATUS_OF = {dagster: ours for ours, several in STATUSES.items() for dagster in several}
 
-_DERIVED_PREFIX = "pl_"
-_VISIBILITY_OVERLAP = 1000  # ids become visible out of order: look again at this many before the last one seen
+_PARENT = "dagster/parent_run_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class RunRecord:
     @property
     def pipeline_id(self) -> str:
         """The pipeline's id; for a job that was not compiled by us it is derived from the job's name."""
-        return self.tags.get(tag_names.PIPELINE_ID) or _DERIVED_PREFIX + self.job_name
+        return self.tags.get(tag_names.PIPELINE_ID) or PIPELINE_PREFIX + self.job_name
 
     @property
     def pipeline_name(self) -> str:
@@ -66,7 +67,13 @@ class RunRecord:
         named = self.tags.get(tag_names.TRIGGER)
         if named:
             return named
-        return next((kind for tag, kind in _DAGSTER_TRIGGERS.items() if tag in self.tags), "manual")
+        return next((kind for tag, kind in DAGSTER_TRIGGERS.items() if tag in self.tags), "manual")
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the run that this one retries."""
+        parent = self.tags.get(_PARENT)
+        return api_run_id(parent) if parent else None
 
     def duration_at(self, now: datetime) -> float | None:
         """Return the seconds from start to end, or to `now` while the run goes on; None if it never started."""
@@ -75,146 +82,73 @@ class RunRecord:
         return max(((self.finished_at or now) - self.started_at).total_seconds(), 0.0)
 
 
-# Tags that Dagster itself sets on runs it starts, the more telling first.
-_DAGSTER_TRIGGERS = {
-    "dagster/backfill": "backfill",
-    "dagster/schedule_name": "schedule",
-    "dagster/sensor_name": "sensor",
-    "dagster/parent_run_id": "retry",
-}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A run, and the id of its newest event."""
+
+    run: RunRecord
+    last_event: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs to list. `since` and `until` (exclusive) compare the start, or the creation while a run is queued."""
+    """Which runs to list.
+
+    `since` and `until` (exclusive) compare the start, or the creation while a run is queued. `visible` are the
+    pipelines that the caller may see; None means all.
+    """
 
     pipeline_id: str | None = None
     statuses: Collection[RunStatus] = ()
+    triggers: Collection[str] = ()
     since: datetime | None = None
     until: datetime | None = None
+    visible: frozenset[str] | None = None
+
+    @property
+    def pipelines(self) -> frozenset[str] | None:
+        """The pipelines whose runs pass; None means all."""
+        if self.pipeline_id is None:
+            return self.visible
+        asked = frozenset({self.pipeline_id})
+        return asked if self.visible is None else asked & self.visible
+
+    @property
+    def is_simple(self) -> bool:
+        """True if one statement is enough to list the runs that pass."""
+        return self.pipelines is None and not self.triggers and self.since is None and self.until is None
+
+    @property
+    def dagster_statuses(self) -> list[str]:
+        """The statuses that pass, in Dagster's words; empty means all."""
+        return [name for status in self.statuses for name in STATUSES[status]]
 
 
-@dataclass(slots=True)
-class _JobNames:
-    seen: int = 0
-    names: set[str] = field(default_factory=set)
+def list_runs(
+    connection: Connection, *, outline: Outline, filter_by: RunFilter, limit: int, below: int | None = None
+) -> Sequence[RunRecord]:
+    """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
+    page = Page(connection, outline=outline, filter_by=filter_by, limit=limit, below=below)
+    return [_record(row) for row in page.fetch(_TOLD_NEWEST)]
 
 
-class RunReader:
-    """Reads runs. Lists are newest first and go on below a position, so that no run is seen twice or missed."""
-
-    def __init__(self) -> None:
-        self._job_names: dict[str, _JobNames] = {}
-        self._lock = Lock()
-
-    def page(
-        self, connection: Connection, *, filter_by: RunFilter, limit: int, below: int | None = None
-    ) -> Sequence[RunRecord]:
-        """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
-        query = _RUN_QUERY.order_by(RUNS.c.id.desc()).limit(limit)
-        if below is not None:
-            query = query.where(RUNS.c.id < below)
-        if filter_by.pipeline_id is not None:
-            names = self._names_of(connection, pipeline_id=filter_by.pipeline_id)
-            query = query.where(_is_of_pipeline(filter_by.pipeline_id, names=names))
-        if filter_by.statuses:
-            dagster = [name for status in filter_by.statuses for name in STATUSES[status]]
-            query = query.where(RUNS.c.status.in_(sorted(dagster)))
-        if filter_by.since is not None:
-            query = query.where(_happened >= filter_by.since)
-        if filter_by.until is not None:
-            query = query.where(_happened < filter_by.until)
-        return _records(connection, query)
-
-    def one(self, connection: Connection, *, dagster_id: str) -> RunRecord | None:
-        """Return a run, or None if there is none of this id."""
-        records = _records(connection, _RUN_QUERY.where(RUNS.c.run_id == dagster_id))
-        return records[0] if records else None
-
-    def _names_of(self, connection: Connection, *, pipeline_id: str) -> Collection[str]:
-        """Return the job names under which a pipeline has run, also before it was renamed.
-
-        Filtering by job name is one index range, while a join with the tags of all runs is what makes large
-        instances slow. Only runs that are newer than those of the last call are looked at.
-        """
-        with self._lock:
-            known = self._job_names.get(pipeline_id) or _JobNames()
-        newest = connection.scalar(select(func.coalesce(func.max(RUNS.c.id), 0))) or 0
-        fresh = select(RUNS.c.pipeline_name).distinct().where(RUNS.c.id > known.seen - _VISIBILITY_OVERLAP)
-        names = known.names | set(connection.scalars(fresh.where(_tagged(pipeline_id))))
-        if names:
-            with self._lock:
-                self._job_names[pipeline_id] = _JobNames(newest, names)
-        return names
+def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
+    """Return a run, or None if there is none of this id."""
+    found = rows(connection, _ONE, {"run_id": dagster_id})
+    return _record(found[0]) if found else None
 
 
-def _tag(key: str) -> Any:
-    return (
-        select(RUN_TAGS.c.value)
-        .where(RUN_TAGS.c.run_id == RUNS.c.run_id, RUN_TAGS.c.key == key)
-        .order_by(RUN_TAGS.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
+    """Return a run and the id of its newest event (0 if it has none); None if there is no such run."""
+    found = rows(connection, _STATE, {"run_id": dagster_id})
+    return RunState(run=_record(found[0]), last_event=found[0].last_event or 0) if found else None
 
 
-def _tagged(pipeline_id: str) -> ColumnElement[bool]:
-    return exists().where(
-        RUN_TAGS.c.run_id == RUNS.c.run_id,
-        RUN_TAGS.c.key == tag_names.PIPELINE_ID,
-        RUN_TAGS.c.value == pipeline_id,
-    )
-
-
-def _is_of_pipeline(pipeline_id: str, *, names: Collection[str]) -> ColumnElement[bool]:
-    derived = pipeline_id.removeprefix(_DERIVED_PREFIX)
-    told_by_name = and_(RUNS.c.pipeline_name == derived, _tag(tag_names.PIPELINE_ID).is_(None))
-    return and_(
-        RUNS.c.pipeline_name.in_(sorted({*names, derived})),
-        _tagged(pipeline_id) | told_by_name,
-    )
-
-
-# Dagster writes an aware time into a naive column, so that Postgres stores it in the session's time zone. This
-# session has the same one (the database's default) and converts back.
-_CREATED = cast(RUNS.c.create_timestamp, DateTime(timezone=True))
-_happened = case((RUNS.c.start_time.is_not(None), func.to_timestamp(RUNS.c.start_time)), else_=_CREATED)
-
-_RUN_QUERY = select(
-    RUNS.c.id,
-    RUNS.c.run_id,
-    RUNS.c.pipeline_name,
-    RUNS.c.snapshot_id,
-    RUNS.c.status,
-    _CREATED.label("created"),
-    RUNS.c.start_time,
-    RUNS.c.end_time,
-)
-
-
-def _records(connection: Connection, query: Select[Any]) -> list[RunRecord]:
-    rows = connection.execute(query).all()
-    tags: dict[str, dict[str, str]] = {row.run_id: {} for row in rows}
-    of_these = select(RUN_TAGS.c.run_id, RUN_TAGS.c.key, RUN_TAGS.c.value).where(RUN_TAGS.c.run_id.in_(list(tags)))
-    for tag in connection.execute(of_these.order_by(RUN_TAGS.c.id)) if rows else ():
-        tags[tag.run_id][tag.key] = tag.value
-    return [_record(row, tags=tags[row.run_id]) for row in rows]
-
-
-def _record(row: Row[Any], *, tags: Mapping[str, str]) -> RunRecord:
-    return RunRecord(
-        id=api_run_id(row.run_id),
-        dagster_id=row.run_id,
-        position=row.id,
-        job_name=row.pipeline_name,
-        snapshot_id=row.snapshot_id,
-        status=_STATUS_OF[row.status],
-        dagster_status=row.status,
-        queued_at=row.created.astimezone(UTC),
-        started_at=_from_unix(row.start_time),
-        finished_at=_from_unix(row.end_time),
-        tags=tags,
-    )
+def read_run_config(connection: Connection, *, dagster_id: str) -> Mapping[str, Any]:
+    """Return the config that a run was started with; empty if there is no such run."""
+    found = rows(connection, _BODY, {"run_id": dagster_id})
+    config = json.loads(found[0].run_body).get("run_config") if found else None
+    return config if isinstance(config, dict) else {}
 
 
 def api_run_id(dagster_id: str) -> str:
@@ -223,6 +157,175 @@ def api_run_id(dagster_id: str) -> str:
         return encode_run_id(dagster_id)
     except RunIdError:
         return dagster_id
+
+
+_COLUMNS = """id, run_id, pipeline_name, snapshot_id, status, create_timestamp, start_time, end_time"""
+
+# Dagster writes an aware time into a naive column, so that Postgres stores it in the session's time zone. This
+# session has the same one (the database's default) and converts back.
+_TOLD = f"""
+SELECT {_COLUMNS}, create_timestamp::timestamptz AS created,
+       (SELECT json_object_agg(key, value ORDER BY tags.id) FROM run_tags AS tags
+        WHERE tags.run_id = page.run_id) AS tags
+FROM ({{runs}}) AS page ORDER BY id DESC"""
+_TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT %(limit)s")
+_ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
+_STATE = (
+    f"SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event FROM ({_ONE}) AS told"
+)
+_BODY = "SELECT run_body FROM runs WHERE run_id = %(run_id)s"  # JSON of a DagsterRun
+
+_HAPPENED = "coalesce(to_timestamp(start_time), create_timestamp::timestamptz)"
+
+# Where runs are read in the order of their ids: each is one range of one index for each job and status.
+# Rows are compared as a whole where the planner would else walk another index and hope to meet enough rows soon.
+_ALL = "SELECT {columns} FROM runs WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s"
+_OF_STATUS = """
+SELECT mine.* FROM unnest(%(statuses)s::text[]) AS wanted(status) CROSS JOIN LATERAL (
+    SELECT {columns} FROM runs
+    WHERE (runs.status, id) >= (wanted.status, %(least)s) AND (runs.status, id) < (wanted.status, %(below)s)
+          AND {conditions}
+    ORDER BY runs.status DESC, id DESC LIMIT %(limit)s) AS mine"""
+_OF_JOB = """
+SELECT mine.* FROM unnest(%(jobs)s::text[]) AS wanted(job) CROSS JOIN LATERAL (
+    SELECT {columns} FROM runs
+    WHERE (pipeline_name, id) >= (wanted.job, %(least)s) AND (pipeline_name, id) < (wanted.job, %(below)s)
+          AND {conditions}
+    ORDER BY pipeline_name DESC, id DESC LIMIT %(limit)s) AS mine"""
+_OF_JOB_AND_STATUS = """
+SELECT mine.* FROM unnest(%(jobs)s::text[]) AS wanted(job) CROSS JOIN unnest(%(statuses)s::text[]) AS also(status)
+CROSS JOIN LATERAL (
+    SELECT {columns} FROM runs WHERE pipeline_name = wanted.job AND runs.status = also.status AND {conditions}
+    ORDER BY id DESC LIMIT %(limit)s) AS mine"""
+_OF_IDS = "SELECT {columns} FROM runs WHERE id = ANY(%(ids)s) AND {conditions} ORDER BY id DESC LIMIT %(limit)s"
+_FIRST_IDS, _MORE_IDS = 256, 20_000  # of a trigger's runs, how many are looked at together
+
+
+class Page:
+    """The runs that pass a filter, or one page of them: the index ranges in which they are looked for, and the rows."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        outline: Outline,
+        filter_by: RunFilter,
+        limit: int | None = None,
+        below: int | None = None,
+    ) -> None:
+        self._connection = connection
+        self._outline = outline
+        self._filter = filter_by
+        self._parameters: dict[str, Any] = {
+            "limit": limit,
+            "below": below if below is not None else _NO_BOUND,
+            "least": 0,
+            "pipelines": sorted(filter_by.pipelines or ()),
+            "statuses": filter_by.dagster_statuses,
+            "triggers": sorted(filter_by.triggers),
+            "since": filter_by.since,
+            "until": filter_by.until,
+        }
+
+    def fetch(self, statement: str) -> list[Row[Any]]:
+        """Return the rows of a statement over ``{runs}``: the runs, or the newest `limit` of each of their ranges."""
+        if self._filter.pipelines is not None and not self._filter.pipelines:
+            return []
+        self._bound_by_dates()
+        if self._filter.triggers:
+            below = self._parameters["below"]
+            ids = self._outline.runs_of(self._connection, triggers=self._filter.triggers, below=below)
+            if ids is not None:
+                return self._fetch_of_ids(statement, ids)
+        return self._fetch(statement, [self._range(), *self._long_waits()])
+
+    def _fetch(self, statement: str, ranges: Sequence[str]) -> list[Row[Any]]:
+        runs = " UNION ALL ".join(f"({one})" for one in ranges)
+        return list(rows(self._connection, statement.format(runs=runs), self._parameters))
+
+    def _fetch_of_ids(self, statement: str, ids: Iterator[int]) -> list[Row[Any]]:
+        """Look at some of these runs at a time, until the page is full; all at once if everything is wanted."""
+        limit, least = self._parameters["limit"], self._parameters["least"]
+        ids = takewhile(lambda run: run >= least, ids)
+        these = _OF_IDS.format(columns=_COLUMNS, conditions=self._conditions("id < %(below)s"))
+        if limit is None:
+            self._parameters["ids"] = list(ids)
+            return self._fetch(statement, [these, *self._long_waits()])
+        found: list[Row[Any]] = []
+        at_once = _FIRST_IDS
+        while len(found) < limit and (some := list(islice(ids, at_once))):
+            self._parameters["ids"] = some
+            found += self._fetch(statement, [these])
+            at_once = _MORE_IDS
+        if len(found) < limit and (waits := self._long_waits()):
+            found += self._fetch(statement, waits)
+        return found[:limit]
+
+    def _range(self) -> str:
+        """Return the select of all runs in the range of ids that pass the filter, by the index that fits best."""
+        bounds = "id < %(below)s AND id >= %(least)s"
+        jobs = None
+        if self._filter.pipelines is not None:
+            jobs = self._outline.jobs_of(self._connection, pipelines=self._filter.pipelines)
+        if jobs is None:
+            walk = _OF_STATUS if self._filter.statuses else _ALL
+            return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but={"statuses"}))
+        self._parameters["jobs"] = list(jobs.names)
+        walk = _OF_JOB_AND_STATUS if self._filter.statuses else _OF_JOB
+        but = {"statuses", "pipelines"} if jobs.exclusive else {"statuses"}
+        return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but=but))
+
+    def _long_waits(self) -> list[str]:
+        """Return the select of the runs below the range of ids that have started in it all the same."""
+        if not self._parameters["least"]:
+            return []
+        where = self._conditions(f"id < %(below)s AND id < %(least)s AND {LONG_WAIT}")
+        return [_ALL.format(columns=_COLUMNS, conditions=where)]
+
+    def _bound_by_dates(self) -> None:
+        """Narrow the range of ids to what can lie between the dates.
+
+        A run's creation bounds its start from below, and creations come in the order of ids but for the stray that the
+        outline knows. A start can be any time after the creation: runs that waited long are looked for by themselves.
+        """
+        if self._filter.until is not None:
+            end = self._outline.end_of_creation(self._connection, moment=self._filter.until)
+            self._parameters["below"] = min(self._parameters["below"], _NO_BOUND if end is None else end)
+        if self._filter.since is not None:
+            self._parameters["least"] = self._outline.begin_of_starts(self._connection, moment=self._filter.since)
+
+    def _conditions(self, bounds: str, *, but: Collection[str] = ()) -> str:
+        """Return what must hold of a run, but for what the select sees to by itself.
+
+        There it must not be said twice: the planner would take it for a further restriction, and another index.
+        """
+        wanted = {
+            "pipelines": (self._filter.pipelines is not None, f"{PIPELINE_OF_RUN} = ANY(%(pipelines)s)"),
+            "statuses": (bool(self._filter.statuses), "runs.status = ANY(%(statuses)s)"),
+            "triggers": (bool(self._filter.triggers), f"{TRIGGER_OF_RUN} = ANY(%(triggers)s)"),
+            "since": (self._filter.since is not None, f"{_HAPPENED} >= %(since)s"),
+            "until": (self._filter.until is not None, f"{_HAPPENED} < %(until)s"),
+        }
+        return " AND ".join([bounds, *(text for name, (asked, text) in wanted.items() if asked and name not in but)])
+
+
+_NO_BOUND = (1 << 63) - 1
+
+
+def _record(row: Row[Any]) -> RunRecord:
+    return RunRecord(
+        id=api_run_id(row.run_id),
+        dagster_id=row.run_id,
+        position=row.id,
+        job_name=row.pipeline_name,
+        snapshot_id=row.snapshot_id,
+        status=STATUS_OF[row.status],
+        dagster_status=row.status,
+        queued_at=row.created.astimezone(UTC),
+        started_at=_from_unix(row.start_time),
+        finished_at=_from_unix(row.end_time),
+        tags=row.tags or {},
+    )
 
 
 def _from_unix(seconds: float | None) -> datetime | None:

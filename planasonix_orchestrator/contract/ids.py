@@ -3,6 +3,7 @@
 from uuid import UUID
 
 RUN_PREFIX = "run_"
+PIPELINE_PREFIX = "pl_"  # with a job's name behind it, the id of what is no pipeline of ours
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26  # 128 bits in groups of 5

@@ -19,7 +19,9 @@ PEAK_MEMORY_BYTES = "planasonix/peak_memory_bytes"  # highest resident set of th
 ERROR_CODE = "planasonix/error_code"  # one of ERROR_CODES
 ERROR_NODE = "planasonix/error_node"  # id of the node at fault, where that is another one than the one that failed
 
-ERROR_CODES = ("node_error", "timeout", "out_of_memory", "worker_lost", "policy")
+NODE_ERROR = "node_error"
+RUN_ERROR = "run_error"  # of the run as a whole, before or after its nodes
+ERROR_CODES = (NODE_ERROR, RUN_ERROR, "timeout", "out_of_memory", "worker_lost", "policy")
 
 # STEP_UP_FOR_RETRY keeps no metadata, only the chain of errors: the code by the class of the failure, which is
 # dagster_event.event_specific_data.error.cause.cls_name. Any other class there is a bug's: a node_error.

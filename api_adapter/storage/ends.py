@@ -1,0 +1,86 @@
+"""How a run as a whole ended: the failure that Dagster reports of it, and who or what had it canceled."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from api_adapter.storage.database import rows
+from api_adapter.storage.events import Event, EventError
+from api_adapter.storage.runs import RunRecord
+from planasonix_orchestrator.contract import metadata
+
+CanceledBy = Literal["user", "system", "superseded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """What Dagster wrote: None for what has not happened. `canceled_by` is its guess where nobody has told us."""
+
+    failure: EventError | None = None
+    cancel_requested_at: datetime | None = None
+    canceled_by: CanceledBy | None = None
+
+
+# Events of the run as a whole have no step, which the index of ours on (run, step) finds at once.
+_ENDS = """
+SELECT id, dagster_event_type, step_key, event FROM event_logs
+WHERE run_id = %(run_id)s AND step_key IS NULL
+      AND dagster_event_type IN ('PIPELINE_FAILURE', 'PIPELINE_CANCELING', 'PIPELINE_CANCELED')
+ORDER BY id"""
+
+# Words of Dagster's daemon where it cancels or ends a run by itself (dagster/_daemon/monitoring/run_monitoring.py).
+_BY_SYSTEM = re.compile("exceeding maximum runtime|longer than [0-9]+ seconds to cancel", re.IGNORECASE)
+_OVERTIME = re.compile("maximum runtime", re.IGNORECASE)
+
+# dagster._core.events.RunFailureReason, and Dagster's words where it gives no reason.
+_CODES = {
+    "START_TIMEOUT": "timeout",
+    "RUN_WORKER_RESTART": "worker_lost",
+    "UNEXPECTED_TERMINATION": "worker_lost",
+    "RUN_EXCEPTION": metadata.RUN_ERROR,
+    "JOB_INITIALIZATION_FAILURE": metadata.RUN_ERROR,
+}
+_WORDS = {
+    "marked as failed from outside the execution context": (
+        "worker_lost",
+        "The run's worker ended without a word: it was killed, ran out of memory, or could not load the pipeline.",
+    ),
+    "maximum runtime": ("timeout", ""),
+    "run worker": ("worker_lost", ""),
+}
+
+
+def read_end(connection: Connection, *, run: RunRecord) -> RunEnd:
+    """Return what the run's last events say of its end."""
+    if run.dagster_status not in {"FAILURE", "CANCELING", "CANCELED"}:
+        return RunEnd()
+    failure: EventError | None = None
+    requested_at: datetime | None = None
+    by: CanceledBy | None = None
+    for row in rows(connection, _ENDS, {"run_id": run.dagster_id}):
+        event = Event(*row)
+        if event.type == "PIPELINE_FAILURE":
+            failure = _failure(event)
+            continue
+        requested_at = requested_at or (event.time if event.type == "PIPELINE_CANCELING" else None)
+        by = "system" if _BY_SYSTEM.search(event.message) else by or "user"
+    return RunEnd(failure=failure, cancel_requested_at=requested_at, canceled_by=by)
+
+
+def _failure(event: Event) -> EventError:
+    told = event.error
+    reason = (event.data.get("failure_reason") or {}).get("__enum__", "").rpartition(".")[2]
+    code, words = next(
+        (meaning for text, meaning in _WORDS.items() if text in event.message),
+        (_CODES.get(reason, metadata.RUN_ERROR), ""),
+    )
+    message = told.message if told else words or event.message or "The run failed without saying why."
+    return EventError(
+        class_name=told.class_name if told else "RunFailure",
+        message=message,
+        code=_CODES.get(reason, code),
+        stack=told.stack if told else (),
+    )

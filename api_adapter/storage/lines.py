@@ -1,0 +1,120 @@
+"""One line of a run's log: how an event of Dagster's is told in plain words, or not at all."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal
+
+from api_adapter.storage.events import Event
+from planasonix_orchestrator.contract.names import decode_name
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+LEVELS: Mapping[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a run's log, and the `id` of the event it tells; `node_id` is None for what concerns the whole run."""
+
+    id: int
+    time: datetime
+    level: LogLevel
+    node_id: str | None
+    message: str
+
+
+def tell_line(event: Event) -> LogLine | None:
+    """Return the line that tells an event, or None if it tells nothing."""
+    level, message = _logged(event) if event.type is None else _happened(event, event.type)
+    if not message:
+        return None
+    return LogLine(event.id, event.time, level, node_of(event.step_key), message)
+
+
+def _logged(event: Event) -> tuple[LogLevel, str]:
+    """Tell what user code has logged, or Dagster in its name."""
+    level, message = _level(event.level), event.message
+    if message.startswith(_OPENINGS):
+        if abandoned := _ABANDONED.match(message):
+            return "warning", f"Node not started: {_reasons(abandoned)}"
+        if _CHATTER.match(message):
+            return "debug", message
+    return level, message
+
+
+def _happened(event: Event, kind: str) -> tuple[LogLevel, str]:
+    """Tell a milestone; other events say what Dagster says."""
+    if kind not in TOLD:
+        return "debug", event.message
+    error = event.error if kind in _WITH_REASON else None
+    if error is not None and error.is_interruption:
+        return "info", "Node stopped" if event.step_key else "Run stopped"
+    level, text = TOLD[kind]
+    reason = error.message if error is not None else event.data.get("reason")
+    return level, f"{text}: {reason}" if reason else text
+
+
+# Dagster's event types that a user wants to read about: level, and words.
+TOLD: Mapping[str, tuple[LogLevel, str]] = {
+    "PIPELINE_ENQUEUED": ("info", "Run queued"),
+    "PIPELINE_STARTING": ("info", "Run is being launched"),
+    "PIPELINE_START": ("info", "Run started"),
+    "PIPELINE_SUCCESS": ("info", "Run succeeded"),
+    "PIPELINE_FAILURE": ("error", "Run failed"),
+    "PIPELINE_CANCELING": ("info", "Run is being canceled"),
+    "PIPELINE_CANCELED": ("info", "Run canceled"),
+    "RUN_SUSPENDED": ("info", "Run suspended"),
+    "RUN_RESUMED": ("info", "Run goes on"),
+    "RESOURCE_INIT_FAILURE": ("error", "Node could not start"),
+    "STEP_START": ("info", "Node started"),
+    "STEP_RESTARTED": ("info", "Node started again"),
+    "STEP_SUCCESS": ("info", "Node succeeded"),
+    "STEP_UP_FOR_RETRY": ("warning", "Node failed and will be tried again"),
+    "STEP_FAILURE": ("error", "Node failed"),
+    "STEP_SKIPPED": ("info", "Node skipped"),
+}
+_WITH_REASON = frozenset({"PIPELINE_FAILURE", "RESOURCE_INIT_FAILURE", "STEP_UP_FOR_RETRY", "STEP_FAILURE"})
+
+# What Dagster logs through the node's own logger. Source: dagster/_core/execution/plan/active.py, compute.py and
+# execute_step.py of Dagster 1.13; tests/api/test_log_lines.py has it said by the installed one.
+_OPENINGS = ("Dependencies for step ", "Skipping step ", "Emitting implicit Nothing ", "op '", "asset '", "graph '")
+_ABANDONED = re.compile(
+    r"Dependencies for step \S+?(?: failed: \[(?P<failed>[^]]*)])?(?: were not executed: \[(?P<idle>[^]]*)])?"
+    r"\. Not executing\."
+)
+_CHATTER = re.compile(
+    r"Skipping step \S+ due to skipped dependencies: |Emitting implicit Nothing for output |"
+    r"\w+ '[^']*' did not yield or return expected outputs "
+)
+
+
+def _reasons(abandoned: re.Match[str]) -> str:
+    failed, idle = _nodes(abandoned["failed"]), _nodes(abandoned["idle"])
+    reasons = [f"{', '.join(failed)} failed"] if failed else []
+    if idle:
+        reasons.append(f"{', '.join(idle)} did not start")
+    return " and ".join(reasons) or "a node before it did not succeed"
+
+
+def _nodes(listed: str | None) -> list[str]:
+    """Return the node ids in a list of step keys as Python prints it."""
+    keys = re.findall(r"'([^']*)'", listed or "")
+    return list(dict.fromkeys(node_of(key) or key for key in keys))
+
+
+def _level(number: int) -> LogLevel:
+    """Return the level of a number of Python's logging."""
+    if number >= LEVELS["error"]:
+        return "error"
+    if number >= LEVELS["warning"]:
+        return "warning"
+    return "info" if number >= LEVELS["info"] else "debug"
+
+
+@lru_cache(maxsize=4096)
+def node_of(step_key: str | None) -> str | None:
+    """Return the node of a step; a dynamic step is its node with a key in brackets."""
+    return decode_name(step_key.partition("[")[0]) if step_key else None

@@ -1,0 +1,197 @@
+"""What lists must know of the table of runs as a whole, and no index of Dagster's tells.
+
+Which jobs are whose, what started which run, and how creation times follow ids: found by looking once at every run, and
+kept up by looking at the new ones. It takes 8 bytes a run. Lists work without it too, only slower, so that nobody waits
+for the first look at a large table.
+"""
+
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from api_adapter.storage.database import rows
+from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX
+
+# A run that waited long between its creation and its start; an index holds these. The creation is a naive time.
+LONG_WAIT = "start_time - date_part('epoch', create_timestamp) > 3600"
+_LONGEST_SHORT_WAIT = timedelta(hours=1) + timedelta(hours=15)  # with the widest offset of a naive time from UTC
+
+_OVERLAP = 100  # ids become visible out of order: look again at this many before the last one seen
+_AT_ONCE = 10_000
+
+# A scalar subquery, since the planner would turn EXISTS into a join with the tags of all runs.
+PIPELINE_OF_RUN = f"""coalesce(
+    (SELECT value FROM run_tags WHERE run_tags.run_id = runs.run_id AND key = '{tag_names.PIPELINE_ID}'
+     ORDER BY run_tags.id DESC LIMIT 1), '{PIPELINE_PREFIX}' || pipeline_name)"""
+
+# Tags that Dagster itself sets on runs it starts, the more telling first.
+DAGSTER_TRIGGERS = {
+    "dagster/backfill": "backfill",
+    "dagster/schedule_name": "schedule",
+    "dagster/sensor_name": "sensor",
+    "dagster/parent_run_id": "retry",
+}
+TRIGGER_KEYS = (tag_names.TRIGGER, *DAGSTER_TRIGGERS)
+_TRIGGER_OF_TAGS = f"""coalesce(max(value) FILTER (WHERE key = '{tag_names.TRIGGER}'), CASE
+    {" ".join(f"WHEN bool_or(key = '{tag}') THEN '{kind}'" for tag, kind in DAGSTER_TRIGGERS.items())}
+    ELSE 'manual' END)"""
+TRIGGER_OF_RUN = f"(SELECT {_TRIGGER_OF_TAGS} FROM run_tags WHERE run_tags.run_id = runs.run_id)"
+_CREATED = "create_timestamp::timestamptz"
+
+_ALL_JOBS = f"""
+SELECT DISTINCT coalesce(tags.value, '{PIPELINE_PREFIX}' || pipeline_name) AS pipeline_id,
+       pipeline_name
+FROM runs LEFT JOIN run_tags AS tags ON tags.run_id = runs.run_id AND tags.key = '{tag_names.PIPELINE_ID}'"""
+_ALL_TIMES = f"""
+SELECT max(id) AS newest, max(created) AS latest, max(highest - created) AS stray
+FROM (SELECT id, {_CREATED} AS created, max({_CREATED}) OVER (ORDER BY id) AS highest FROM runs) AS told"""
+_ALL_TRIGGERS = f"""
+WITH told AS (
+    SELECT run_id, {_TRIGGER_OF_TAGS} AS trigger FROM run_tags WHERE key = ANY(%(keys)s) GROUP BY run_id
+)
+SELECT coalesce(trigger, 'manual') AS trigger, string_agg(int8send(id), ''::bytea ORDER BY id) AS ids
+FROM runs LEFT JOIN told ON told.run_id = runs.run_id GROUP BY 1"""
+_VISIBLE = "SELECT id FROM runs WHERE id > %(after)s ORDER BY id LIMIT %(most)s"
+_THESE = f"""
+SELECT id, pipeline_name, {_CREATED} AS created, {PIPELINE_OF_RUN} AS pipeline_id,
+       {TRIGGER_OF_RUN} AS trigger
+FROM runs WHERE id = ANY(%(ids)s) ORDER BY id"""
+
+# Halves the range of ids until it is small. `lo` is always a run that was created before the moment, or no run; the
+# first run from `hi` on is always one that was not.
+_BISECT = f"""
+WITH RECURSIVE halving(lo, hi) AS (
+    SELECT 0::bigint, %(newest)s::bigint + 1
+    UNION ALL
+    SELECT CASE WHEN run.early THEN run.id ELSE lo END, CASE WHEN run.early THEN hi ELSE middle END
+    FROM halving CROSS JOIN LATERAL (SELECT (lo + hi) / 2 AS middle) AS half
+    LEFT JOIN LATERAL (
+        SELECT id, {_CREATED} < %(moment)s AS early FROM runs WHERE id >= middle AND id < hi ORDER BY id LIMIT 1
+    ) AS run ON true
+    WHERE hi - lo > 16
+)
+SELECT lo, hi FROM halving ORDER BY hi - lo LIMIT 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Names of jobs; `exclusive` if no run of these jobs was of another pipeline than those that were asked for."""
+
+    names: tuple[str, ...]
+    exclusive: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was seen up to the run `newest`; `stray` is by how much a run was ever created before an older one.
+
+    `jobs` are by pipeline, `owners` pipelines by job; `triggers` has the ids of each trigger's runs, ascending.
+    """
+
+    newest: int
+    latest: datetime
+    stray: timedelta
+    jobs: dict[str, set[str]] = field(default_factory=dict)
+    owners: dict[str, set[str]] = field(default_factory=dict)
+    triggers: "dict[str, array[int]]" = field(default_factory=dict)
+    recent: set[int] = field(default_factory=set)
+
+    def add_job(self, job: str, *, pipeline_id: str) -> None:
+        self.jobs.setdefault(pipeline_id, set()).add(job)
+        self.owners.setdefault(job, set()).add(pipeline_id)
+
+    def see(self, runs: Iterable[Row[Any]]) -> None:
+        for run in runs:
+            if run.id in self.recent or run.id <= self.newest - _OVERLAP:
+                continue
+            self.add_job(run.pipeline_name, pipeline_id=run.pipeline_id)
+            insort(self.triggers.setdefault(run.trigger, array("q")), run.id)
+            self.stray = max(self.stray, self.latest - run.created)
+            self.latest = max(self.latest, run.created)
+            self.newest = max(self.newest, run.id)
+            self.recent.add(run.id)
+        self.recent = {run for run in self.recent if run > self.newest - _OVERLAP}
+
+
+class Outline:
+    """The outline of one database's runs, shared by all its readers. All that it says is of the reader's snapshot."""
+
+    def __init__(self) -> None:
+        self._known: _Known | None = None
+        self._lock = Lock()
+
+    def look(self, connection: Connection) -> None:
+        """Look at every run: some seconds for a million. Before it has been called, nothing is known."""
+        ((newest, latest, stray),) = rows(connection, _ALL_TIMES)
+        known = _Known(newest or 0, latest or datetime.min.replace(tzinfo=UTC), stray or timedelta())
+        for job in rows(connection, _ALL_JOBS):
+            known.add_job(job.pipeline_name, pipeline_id=job.pipeline_id)
+        for told in rows(connection, _ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
+            known.triggers[told.trigger] = ids = array("q", bytes(told.ids))
+            ids.byteswap()  # Postgres sends the highest byte first
+        known.recent = {run.id for run in _visible(connection, known)}
+        with self._lock:
+            self._known = known
+
+    def jobs_of(self, connection: Connection, *, pipelines: Collection[str]) -> Jobs | None:
+        """Return the jobs that have run for these pipelines, under old names too; None if not known."""
+        known = self._refreshed(connection)
+        if known is None:
+            return None
+        with self._lock:
+            names = set[str]().union(*(known.jobs.get(pipeline, ()) for pipeline in pipelines))
+            return Jobs(tuple(sorted(names)), exclusive=all(known.owners[name] <= set(pipelines) for name in names))
+
+    def runs_of(self, connection: Connection, *, triggers: Collection[str], below: int) -> Iterator[int] | None:
+        """Return the ids below `below` of the runs that these have started, the newest first; None if not known."""
+        known = self._refreshed(connection)
+        if known is None:
+            return None
+        with self._lock:
+            found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
+        return merge(*(reversed(ids) for ids in found), reverse=True)
+
+    def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
+        """Return an id such that no run from it on was created before the moment; None if none is known."""
+        known = self._refreshed(connection)
+        return None if known is None else self._bisect(connection, known=known, moment=moment + known.stray).hi
+
+    def begin_of_starts(self, connection: Connection, *, moment: datetime) -> int:
+        """Return an id such that runs before it were created before the moment, and started since only if `LONG_WAIT`.
+
+        0 if none is known.
+        """
+        known = self._refreshed(connection)
+        if known is None:
+            return 0
+        lo: int = self._bisect(connection, known=known, moment=moment - _LONGEST_SHORT_WAIT - known.stray).lo
+        return lo
+
+    def _bisect(self, connection: Connection, *, known: _Known, moment: datetime) -> Row[Any]:
+        return rows(connection, _BISECT, {"newest": known.newest, "moment": moment})[0]
+
+    def _refreshed(self, connection: Connection) -> _Known | None:
+        known = self._known
+        if known is None:
+            return None
+        while True:
+            visible = _visible(connection, known)
+            fresh = [run.id for run in visible if run.id not in known.recent]
+            if fresh:
+                seen = rows(connection, _THESE, {"ids": fresh})
+                with self._lock:
+                    known.see(seen)
+            if len(visible) < _AT_ONCE:
+                return known
+
+
+def _visible(connection: Connection, known: _Known) -> list[Row[Any]]:
+    return list(rows(connection, _VISIBLE, {"after": known.newest - _OVERLAP, "most": _AT_ONCE}))
