@@ -21,7 +21,7 @@ FOLDER = Path(__file__).resolve().parent
 @click.option("--list", "only_list", is_flag=True, help="List the cases and measure nothing.")
 def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None:
     """Measure the cases in turn, print a table, and write benchmarks/results/latest.json."""
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
     try:
         cases = [CASES.get(name) for name in names] or list(CASES)
     except UnknownCaseError as error:

@@ -1,0 +1,64 @@
+"""One run: in full, and its nodes, of which there are 20 or 500."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
+
+from benchmarks.frame import Case, Goal, Sides, Site, typical
+from benchmarks.readers import LARGE, readers_of
+from benchmarks.reading import NodeFacts, RunDetailFacts, check_same
+
+_GOAL = Goal(times_better_than_stock=10)
+
+
+def build_reading(
+    what: Literal["run", "nodes"], *, of: Literal["twenty", "wide"], least: int
+) -> Callable[[Site], AbstractContextManager[Sides]]:
+    """Return the builder of a case: what is read, of which landmark, and how many facts there are at least."""
+
+    @contextmanager
+    def build(site: Site) -> Iterator[Sides]:
+        readers = readers_of(site, runs=LARGE)
+        dagster_id = getattr(readers.record.landmarks, of)
+        ways: dict[str, Any] = {
+            "ours": readers.ours,
+            "stock": readers.graphql,
+            "instance": readers.instance,
+            "limit": readers.sql,
+        }
+        readings = {side: getattr(reader, what)(dagster_id) for side, reader in ways.items()}
+        # Dagster lists the steps of a plan in no order that means anything.
+        check_same({side: sorted(reading.facts(), key=_node_id) for side, reading in readings.items()}, least=least)
+        yield Sides(**{side: _timed(reading.fetch) for side, reading in readings.items()})
+
+    return build
+
+
+def _node_id(facts: NodeFacts | RunDetailFacts) -> str:
+    return facts.node_id if isinstance(facts, NodeFacts) else ""
+
+
+def _timed(fetch: Callable[[], object]) -> Callable[[], float]:
+    return lambda: typical(fetch)
+
+
+RUN_DETAILS = (
+    Case(
+        name="run_detail",
+        title="a run of 20 nodes in full, with its rows",
+        goal=_GOAL,
+        build=build_reading("run", of="twenty", least=1),
+    ),
+    Case(
+        name="nodes_20",
+        title="the nodes of a run of 20",
+        goal=_GOAL,
+        build=build_reading("nodes", of="twenty", least=20),
+    ),
+    Case(
+        name="nodes_500",
+        title="the nodes of a run of 500",
+        goal=_GOAL,
+        build=build_reading("nodes", of="wide", least=500),
+    ),
+)
