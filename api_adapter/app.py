@@ -5,10 +5,13 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
+from api_adapter.auth import ClosingMiddleware, open_guard
 from api_adapter.dependencies import Services
-from api_adapter.exception_handlers import add_exception_handlers
+from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
+from api_adapter.middleware import Telemetry, build_middleware
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.runs.endpoints import router as runs
 from api_adapter.settings import ApiSettings
@@ -23,18 +26,25 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_services(settings) as services:
             app.state.services = services
-            yield
+            async with open_guard(services) as app.state.guard:
+                yield
 
+    telemetry = Telemetry()
     app = FastAPI(
         title="Planasonix Runs API",
         version=version("planasonix"),
         summary="Start, watch and cancel pipeline runs that Dagster executes.",
         lifespan=lifespan,
         servers=[{"url": "/"}, {"url": "/v1", "description": "Versioned base path; the same routes."}],
+        redirect_slashes=False,  # a redirect would name this host as the service sees it, not as a proxy's caller does
+        middleware=[
+            Middleware(ClosingMiddleware),
+            *build_middleware(cors_origins=settings.cors_origins, telemetry=telemetry, answer_failure=answer_failure),
+        ],
     )
+    app.state.telemetry = telemetry
     add_exception_handlers(app)
     app.include_router(health)
     for resource in (runs, pipelines):
         app.include_router(resource, prefix="/api")
-        app.include_router(resource, prefix="/v1/api", include_in_schema=False)
     return app

@@ -1,11 +1,29 @@
 """Who may come in: credentials, scopes, budgets and the audit trail.
 
-Every route declares `requires(...)` or `public()`, once. A route that streams asks for `open_stream(...)`.
+Every router has the `route_class` `GuardedRoute`, and every route declares `requires(...)` or `public()`, once. A route
+that streams asks for `open_stream(...)`; one that changes something says more of it with `annotate(...)`.
 """
 
+from api_adapter.auth.closing import ClosingMiddleware, annotate, open_stream
+from api_adapter.auth.guard import Guard, open_guard
 from api_adapter.auth.principal import Principal
-from api_adapter.auth.requirement import public, requires
-from api_adapter.auth.streams import StreamLease, open_stream
+from api_adapter.auth.requirement import GuardedRoute, Public, Requirement, UndeclaredRouteError, public, requires
+from api_adapter.auth.streams import StreamLease
 from api_adapter.records.scopes import Scope
 
-__all__ = ["Principal", "Scope", "StreamLease", "open_stream", "public", "requires"]
+__all__ = [
+    "ClosingMiddleware",
+    "Guard",
+    "GuardedRoute",
+    "Principal",
+    "Public",
+    "Requirement",
+    "Scope",
+    "StreamLease",
+    "UndeclaredRouteError",
+    "annotate",
+    "open_guard",
+    "open_stream",
+    "public",
+    "requires",
+]

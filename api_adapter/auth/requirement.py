@@ -1,12 +1,37 @@
-"""What a route demands of a request: declared once at the route, checked before anything else happens."""
+"""What a route demands of a request: declared once at the route, and met before anything else happens."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBearer, SecurityBase
+from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase as SecurityDependency
+from starlette.concurrency import run_in_threadpool
 
+from api_adapter.auth.credentials import KEY_HEADER
+from api_adapter.auth.guard import guard_of
 from api_adapter.auth.principal import Principal
 from api_adapter.records.scopes import Scope
+
+
+class _Documented(SecurityDependency):
+    """A way to send a credential, for the OpenAPI document; the guard does the reading."""
+
+    def __init__(self, name: str, *, model: SecurityBase) -> None:
+        self.scheme_name = name
+        self.model = model
+
+    async def __call__(self) -> None:
+        """Do nothing."""
+
+
+_BEARER = _Documented(
+    "bearer", model=HTTPBearer(description="An API key (`plnx_live_...`) or a JSON Web Token of the configured issuer.")
+)
+_KEY = _Documented("apiKey", model=APIKey(**{"in": APIKeyIn.header}, name=KEY_HEADER, description="An API key."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +42,24 @@ class Requirement:
     every_pipeline: bool = False
     action: str | None = None
 
-    async def __call__(self, request: Request) -> Principal:
+    async def __call__(
+        self, request: Request, _bearer: Annotated[None, Security(_BEARER)], _key: Annotated[None, Security(_KEY)]
+    ) -> Principal:
         """Return who the request comes from; 401 without a valid credential, 403 without the scope."""
-        return Principal(kind="key", id="key_interim", name="interim", scopes=frozenset(Scope))
+        return await self.admit(request)
+
+    async def admit(self, request: Request) -> Principal:
+        """Return who the request comes from, once it has been let in."""
+        admitted: Principal | None = getattr(request.state, "principal", None)
+        if admitted is None:
+            admitted = request.state.principal = await run_in_threadpool(
+                guard_of(request).admit,
+                request,
+                scope=self.scope,
+                every_pipeline=self.every_pipeline,
+                action=self.action,
+            )
+        return admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +78,45 @@ def requires(scope: Scope, *, every_pipeline: bool = False, action: str | None =
 
         def get_run(principal: Annotated[Principal, requires(Scope.PIPELINES_READ)], ...) -> RunDetail: ...
     """
-    return Depends(Requirement(scope, every_pipeline=every_pipeline, action=action))
+    return Security(Requirement(scope, every_pipeline=every_pipeline, action=action), scopes=[scope.value])
 
 
 def public() -> Any:
     """Return the dependency that marks a route as open to everybody: ``dependencies=[public()]``."""
     return Depends(Public())
+
+
+class UndeclaredRouteError(Exception):
+    """A route that does not say, once, who may call it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the route {path} must declare `requires(...)` or `public()`, exactly once")
+
+
+class GuardedRoute(APIRoute):
+    """A route that lets nobody in before it has read the body; use it as the `route_class` of every router.
+
+    FastAPI reads the body first, so that a stranger could have it parsed, and be told what is wrong with it.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the guard; `UndeclaredRouteError` if the route does not say whom it takes."""
+        handle = super().get_route_handler()
+        requirement = declared(self.dependant, path=self.path)
+        if isinstance(requirement, Public):
+            return handle
+
+        async def guarded(request: Request) -> Response:
+            await requirement.admit(request)
+            return await handle(request)
+
+        return guarded
+
+
+def declared(dependant: Dependant, *, path: str) -> Requirement | Public:
+    """Return what a route declares; `UndeclaredRouteError` if that is nothing, or not one thing."""
+    found = [dependency.call for dependency in dependant.dependencies]
+    declarations = [call for call in found if isinstance(call, Requirement | Public)]
+    if len(declarations) != 1:
+        raise UndeclaredRouteError(path)
+    return declarations[0]

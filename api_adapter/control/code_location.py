@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from api_adapter.control.dagster_api import (
     DagsterGrpcClient,
@@ -29,6 +29,7 @@ from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSI
 logger = logging.getLogger("api_adapter")
 
 _SERVER_ID_TIMEOUT_SECONDS = 2
+OUR_CONNECTIONS = "planasonix-"  # how the application names of our own pools begin
 _POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 20}
 
 
@@ -114,13 +115,19 @@ class DagsterConnection:
 def _replace_lost_connections() -> None:
     """Try each pooled connection before it is used, so that a restart of Postgres fails no request that comes later.
 
-    Dagster gives its pools no such option, so it is said of all pools of this process.
+    Dagster gives its pools no such option, so it is said of all pools of this process, less our own, which see to it
+    themselves without a further round trip.
     """
     if not event.contains(Pool, "checkout", _try_connection):
         event.listen(Pool, "checkout", _try_connection)
 
 
-def _try_connection(connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+def _try_connection(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+    if "ours" not in record.info:
+        name = connection.get_dsn_parameters().get("application_name", "")
+        record.info["ours"] = name.startswith(OUR_CONNECTIONS)
+    if record.info["ours"]:
+        return
     try:
         cursor = connection.cursor()
         cursor.execute("SELECT 1")

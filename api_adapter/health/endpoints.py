@@ -4,13 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api_adapter.auth import public
+from api_adapter.auth import GuardedRoute, public
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.health.schemas import Liveness, Readiness
 from api_adapter.health.service import check_readiness
 from api_adapter.responses import declare
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=GuardedRoute, tags=["health"])
 _AT_ROOT: dict[str, Any] = {"servers": [{"url": "/"}]}
 
 

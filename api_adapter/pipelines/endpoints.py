@@ -2,16 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Request, status
 
 from api_adapter.addresses import PipelineIdPath
-from api_adapter.auth import Principal, Scope, requires
+from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, requires
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pipelines import service
 from api_adapter.pipelines.schemas import PipelineDetail, PipelineList, PipelineStatus, RunAccepted, RunRequest
 from api_adapter.responses import ALWAYS, DEFAULT, declare
 
-router = APIRouter(tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
+router = APIRouter(route_class=GuardedRoute, tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
 _MISSING_OR_BROKEN = declare(404, 409, s409="The pipeline's document has problems; `details` list them.")
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
@@ -48,8 +48,13 @@ def start_run(
     services: ServicesDependency,
     *,
     principal: Starter,
+    http: Request,
     pipeline_id: PipelineIdPath,
     request: RunRequest | None = None,
 ) -> RunAccepted:
     """Put a run of the pipeline into the queue; it is launched as soon as there is capacity."""
-    return service.start_run(services, principal=principal, pipeline_id=pipeline_id, request=request or RunRequest())
+    accepted = service.start_run(
+        services, principal=principal, pipeline_id=pipeline_id, request=request or RunRequest()
+    )
+    annotate(http, runId=accepted.run_id)
+    return accepted

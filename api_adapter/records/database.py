@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 
+import psycopg2
 from psycopg2 import errorcodes
 from sqlalchemy import Executable, Row, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api_adapter.errors import UnavailableError
@@ -46,12 +47,26 @@ class Database:
         self._ready = False
         self._lock = Lock()
 
-    def read(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
+    def read(self, statement: Executable | str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Return the rows that a statement selects."""
         try:
             return self._execute(statement, parameters)
         except _StaleError:
             return self._execute(statement, parameters)
+
+    def fetch(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of a statement in the driver's own words (``%(name)s``): for what every request asks.
+
+        It goes past SQLAlchemy's statements and results, which take as long as the database does.
+        """
+        if self._ready:
+            try:
+                return self._fetch(statement, parameters)
+            except psycopg2.Error:
+                self._engine.dispose()  # all connections are in doubt; the long way knows what to make of errors
+            except SQLAlchemyError:
+                pass
+        return [tuple(row) for row in self.read(statement, parameters)]
 
     def write(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Rows:
         """Run a statement that writes, once, and return the rows that it returns."""
@@ -62,11 +77,23 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
-    def _execute(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Rows:
+    def _fetch(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def _execute(self, statement: Executable | str, parameters: Mapping[str, Any] | None) -> Rows:
         try:
             self._prepare()
             with self._engine.connect() as connection:
-                result = connection.execute(statement, parameters)
+                if isinstance(statement, str):
+                    result = connection.exec_driver_sql(statement, dict(parameters or {}))
+                else:
+                    result = connection.execute(statement, parameters)
                 return result.all() if result.returns_rows else ()
         except (OperationalError, InterfaceError, PoolTimeoutError) as error:
             self._ready = False  # what comes back may be another, empty database

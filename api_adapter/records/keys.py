@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, bindparam, case, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, case, insert, or_, select, union, update
 
 from api_adapter.records.database import Database
 from api_adapter.records.scopes import Scope
 from api_adapter.records.secret import hash_of, make_secret, prefix_of
-from api_adapter.records.tables import API_KEYS
+from api_adapter.records.tables import API_KEYS, SCHEMA
 
 KeyState = Literal["active", "expired", "revoked"]
 
 TOUCH_EVERY = timedelta(minutes=1)  # how exact `last_used_at` is
 _KEY = API_KEYS.c
-_BY_PREFIX = select(API_KEYS).where(
-    or_(_KEY.prefix == bindparam("prefix"), _KEY.previous_prefix == bindparam("prefix"))
-)
+_NAMES = tuple(column.name for column in _KEY)
+_BY_PREFIX = f"""
+    SELECT {", ".join(_NAMES)} FROM {SCHEMA}.api_keys WHERE prefix = %(prefix)s OR previous_prefix = %(prefix)s
+"""  # noqa: S608  (names of ours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +92,13 @@ class Keys:
             created_at=at,
             expires_at=expires_at,
         )
-        values = {column.name: getattr(key, column.name) for column in _KEY}
+        values = {name: getattr(key, name) for name in _NAMES}
         self._database.write(insert(API_KEYS).values(values))
         return key, secret
 
     def find(self, prefix: str) -> ApiKey | None:
         """Return the key of a secret that begins with this prefix, whether it may be used or not; None if none."""
-        rows = self._database.read(_BY_PREFIX, {"prefix": prefix})
+        rows = self._database.fetch(_BY_PREFIX, {"prefix": prefix})
         return _key(rows[0]) if rows else None
 
     def list_all(self) -> Sequence[ApiKey]:
@@ -156,15 +157,13 @@ def _usable(at: datetime) -> tuple[ColumnElement[bool], ...]:
     return _KEY.revoked_at.is_(None), or_(_KEY.expires_at.is_(None), _KEY.expires_at > at)
 
 
-def _key(row: Row[Any]) -> ApiKey:
-    values = row._asdict()
-    pipeline_ids = values["pipeline_ids"]
-    return ApiKey(
-        **{
-            **values,
-            "hash": bytes(values["hash"]),
-            "previous_hash": None if values["previous_hash"] is None else bytes(values["previous_hash"]),
-            "scopes": tuple(values["scopes"]),
-            "pipeline_ids": None if pipeline_ids is None else tuple(pipeline_ids),
-        }
-    )
+def _key(row: Sequence[Any]) -> ApiKey:
+    """Return the key of a row that has all columns, in the order of the table."""
+    key = dict(zip(_NAMES, row, strict=True))
+    key["hash"] = bytes(key["hash"])
+    key["scopes"] = tuple(key["scopes"])
+    if key["previous_hash"] is not None:
+        key["previous_hash"] = bytes(key["previous_hash"])
+    if key["pipeline_ids"] is not None:
+        key["pipeline_ids"] = tuple(key["pipeline_ids"])
+    return ApiKey(**key)

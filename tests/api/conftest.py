@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,11 +18,14 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from api_adapter.app import create_app
 from api_adapter.asgi import open_services
+from api_adapter.records import Scope, open_records
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage, open_storage
 from tests.api.serving import serve
 from tests.api.waiting import wait_until
 from tests.conftest import superuser
+
+MANY = "1000000000/day"  # requests: tests send more than a client should
 
 _DAGSTER_YAML = """
 storage: {{postgres: {{postgres_url: "{url}"}}}}
@@ -102,21 +107,33 @@ def _serves(client: DagsterGrpcClient, *, process: "subprocess.Popen[bytes]") ->
 
 @pytest.fixture(scope="session")
 def settings(home: Path, database_url: str, code_server: int) -> ApiSettings:
-    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=code_server)
+    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=code_server, rate_limit=MANY)
+
+
+@cache
+def admin_key(database_url: str) -> str:
+    """The secret of a key of this database that may do everything: what clients send unless a test says otherwise."""
+    with open_records(database_url) as records:
+        _, secret = records.keys.create("tests", scopes=[Scope.ADMIN_ORGANIZATION], at=datetime.now(UTC))
+        return secret
 
 
 @contextmanager
 def serving(settings: ApiSettings) -> Iterator[httpx.Client]:
-    """The API over a Dagster, served by uvicorn."""
-    with serve(create_app(settings, open_services=open_services)) as client:
+    """The API over a Dagster, served by uvicorn, and a client with a key that may do everything."""
+    with serve(create_app(settings, open_services=open_services), key=admin_key(settings.postgres_url)) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def reader(home: Path, instance: DagsterInstance, database_url: str) -> Iterator[httpx.Client]:
+def reader_settings(home: Path, instance: DagsterInstance, database_url: str) -> ApiSettings:
+    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=1, rate_limit=MANY)
+
+
+@pytest.fixture(scope="session")
+def reader(reader_settings: ApiSettings) -> Iterator[httpx.Client]:
     """The API without a code server: all that reading runs needs."""
-    settings = ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=1)
-    with serving(settings) as client:
+    with serving(reader_settings) as client:
         yield client
 
 

@@ -13,8 +13,9 @@ from tests.api.waiting import wait_until
 
 
 @contextmanager
-def serve(app: FastAPI) -> Iterator[httpx.Client]:
-    """Serve an application with uvicorn in a thread and give a client of it."""
+def serve(app: FastAPI, *, key: str | None = None) -> Iterator[httpx.Client]:
+    """Serve an application with uvicorn in a thread and give a client of it, which sends this API key."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -23,7 +24,8 @@ def serve(app: FastAPI) -> Iterator[httpx.Client]:
         thread.start()
         try:
             wait_until(lambda: server.started or not thread.is_alive(), seconds=30)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            url = f"http://127.0.0.1:{port}"
+            with httpx.Client(base_url=url, headers=headers, timeout=30, trust_env=False) as client:
                 yield client
         finally:
             server.should_exit = True
