@@ -11,7 +11,7 @@ from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.tags import NODE_TYPE, PIPELINE_ID
 
-Figures = Mapping[str, int]
+Figures = Mapping[str, int | float]
 FIGURES: dict[str, Figures] = {}  # by job and op
 
 
@@ -79,13 +79,23 @@ def crm_to_warehouse() -> None:
     flaky(middle(source()))
 
 
-FIGURES["crm_to_warehouse.n_source"] = {metadata.ROWS_OUT: 7, metadata.BYTES_READ: 70}
+FIGURES["crm_to_warehouse.n_source"] = {
+    metadata.ROWS_OUT: 7,
+    metadata.BYTES_READ: 70,
+    metadata.CPU_SECONDS: 1.25,
+    metadata.PEAK_MEMORY_BYTES: 4000,
+}
 FIGURES["crm_to_warehouse.keep_x2d_recent"] = {
     metadata.ROWS_IN: 7,
     metadata.ROWS_OUT: 5,
     metadata.BYTES_SHUFFLED: 11,
 }
-FIGURES["crm_to_warehouse.n_flaky"] = {metadata.ROWS_IN: 5, metadata.BYTES_WRITTEN: 50}
+FIGURES["crm_to_warehouse.n_flaky"] = {
+    metadata.ROWS_IN: 5,
+    metadata.BYTES_WRITTEN: 50,
+    metadata.CPU_SECONDS: 0.5,
+    metadata.PEAK_MEMORY_BYTES: 3000,
+}
 
 
 @dg.job(tags={PIPELINE_ID: "pl_bad"}, executor_def=dg.in_process_executor)

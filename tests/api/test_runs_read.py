@@ -1,18 +1,21 @@
-"""`GET /api/runs/{id}`, `/nodes` and `/logs`: a test per sentence of the seed."""
+"""`GET /api/runs/{id}`, its nodes and stacks, statistics and the execution status of a pipeline."""
 
-import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+import dagster as dg
 import httpx
-import psycopg2
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.events import JobFailureData, RunFailureReason
 
+from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api import served
-from tests.api.conftest import dagster_home
+from tests.api.conftest import dagster_home, serving
 from tests.api.making import execute, make_run
 from tests.conftest import superuser
 
@@ -41,29 +44,140 @@ def test_full_run_record(succeeded: str, reader: httpx.Client) -> None:
 
 
 def test_metrics_are_aggregated_counters(succeeded: str, reader: httpx.Client) -> None:
-    """Aggregated counters (rows read/written, bytes)."""
+    """Aggregated counters (rows read/written, bytes, cost units): sums over the nodes, but for the peak of memory."""
     assert reader.get(f"/api/runs/{succeeded}").json()["metrics"] == {
         "rowsRead": 7,
         "rowsWritten": 5,
         "bytesRead": 70,
         "bytesWritten": 50,
         "bytesShuffled": 11,
+        "cpuSeconds": 1.75,
+        "peakMemoryBytes": 4000,
+        "costUnits": round(1.75 / 60, 6),
     }
 
 
+def test_cost_units_are_weighed_as_the_deployment_says(succeeded: str, reader_settings: ApiSettings) -> None:
+    """`costUnits` is the weighted sum of the metrics that the deployment has set weights for."""
+    with serving(replace(reader_settings, cost_units={"rowsWritten": 2.0, "cpuSeconds": 4.0})) as client:
+        assert client.get(f"/api/runs/{succeeded}").json()["metrics"]["costUnits"] == 2 * 5 + 4 * 1.75
+
+
 def test_error_is_present_when_status_is_failed(failed: str, reader: httpx.Client) -> None:
-    """Present when `status` is `failed`; includes message."""
+    """Present when `status` is `failed`; includes message and optional stack reference, which can be fetched."""
     run = reader.get(f"/api/runs/{failed}").json()
     assert run["status"] == "failed"
-    assert run["error"] == {"message": "column 'amount' does not exist", "nodeId": "n_bad"}
+    assert run["error"] == {
+        "message": "column 'amount' does not exist",
+        "nodeId": "n_bad",
+        "code": "node_error",
+        "stackRef": f"/api/runs/{failed}/stack?nodeId=n_bad",
+    }
+    stack = reader.get(run["error"]["stackRef"])
+    assert stack.headers["content-type"].startswith("text/plain")
+    assert "in fail" in stack.text
+    assert "ValueError: column 'amount' does not exist" in stack.text
 
 
-def test_a_run_that_failed_outside_its_nodes_says_why(instance: DagsterInstance, reader: httpx.Client) -> None:
-    """A worker that was lost has no failing node, but a message."""
+@pytest.mark.parametrize("query", ["", "?nodeId=n_source", "?nodeId=n_unknown"])
+def test_a_stack_that_is_none_is_not_found(query: str, succeeded: str, reader: httpx.Client) -> None:
+    """404 where neither run nor node has failed."""
+    answer = reader.get(f"/api/runs/{succeeded}/stack{query}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "stack_not_found")
+
+
+@pytest.mark.parametrize(
+    ("message", "data", "code"),
+    [
+        ("The worker has gone", None, "run_error"),
+        ("This run has been marked as failed from outside the execution context.", None, "worker_lost"),
+        ("Detected run worker status FAILED", None, "worker_lost"),
+        ("Exceeded maximum runtime of 5 seconds.", None, "timeout"),
+        ("Took too long to start", JobFailureData(None, RunFailureReason.START_TIMEOUT), "timeout"),
+        ("It came twice", JobFailureData(None, RunFailureReason.RUN_WORKER_RESTART), "worker_lost"),
+    ],
+)
+def test_a_run_that_failed_outside_its_nodes_says_why(
+    message: str, data: JobFailureData | None, code: str, instance: DagsterInstance, reader: httpx.Client
+) -> None:
+    """A run without a failing node has a message and a code all the same, as Dagster's own words and reasons tell."""
     run = make_run(instance, status=DagsterRunStatus.STARTED)
-    instance.report_run_failed(run, message="The worker has gone")
+    instance.report_run_failed(run, message=message, job_failure_data=data)
     error = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()["error"]
-    assert error == {"message": "The worker has gone", "nodeId": None}
+    assert (error["nodeId"], error["code"], error["stackRef"]) == (None, code, None)
+    assert error["message"].startswith(message) or code == "worker_lost"
+
+
+def test_variables_are_told_and_secrets_masked(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """What the run was given as variables is visible, but not what speaks of a secret by its name."""
+    given = {"day": "2025-03-01", "top": 3, "api_token": "plain", "dbPassword": "plain", "secret": None}
+    @dg.job(resource_defs={"variables": dg.ResourceDefinition.hardcoded_resource(None)})
+    def takes_anything() -> None:
+        served.extract()
+
+    run = instance.create_run_for_job(
+        takes_anything,
+        status=DagsterRunStatus.NOT_STARTED,
+        run_config={"resources": {"variables": {"config": given}}},
+    )
+    variables = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()["variables"]
+    assert variables == {"day": "2025-03-01", "top": 3, "api_token": "***", "dbPassword": "***", "secret": None}
+
+
+def test_the_trigger_tells_all_that_applies(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """`trigger` is an object with the schedule, trigger, sensor, user and parent that it knows of."""
+    parent = make_run(instance, status=DagsterRunStatus.FAILURE)
+    tags = {
+        "planasonix/trigger": "retry",
+        "planasonix/trigger_id": "trg_1",
+        "planasonix/user": "ada",
+        "dagster/sensor_name": "files",
+        "dagster/parent_run_id": parent.run_id,
+    }
+    run = make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags=tags)
+    told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
+    parent_id = encode_run_id(parent.run_id)
+    assert told["trigger"] == {
+        "type": "retry",
+        "triggerId": "trg_1",
+        "sensor": "files",
+        "user": "ada",
+        "parentRunId": parent_id,
+    }
+    assert told["retryOf"] == parent_id
+
+
+@pytest.mark.parametrize(
+    ("tags", "by"),
+    [
+        ({"planasonix/canceled_by": "superseded"}, "superseded"),
+        ({"planasonix/canceled_by": "user"}, "user"),
+        ({}, "user"),
+    ],
+)
+def test_a_canceled_run_says_who_canceled_it(
+    tags: dict[str, str], by: str, instance: DagsterInstance, reader: httpx.Client
+) -> None:
+    """User, system or superseded; without a word of ours it was somebody in the Dagster UI."""
+    asked = {"planasonix/cancel_requested_at": "2025-03-27T02:00:00Z", "planasonix/cancel_requested_by": "ada"}
+    run = make_run(instance, status=DagsterRunStatus.STARTED, tags={**tags, **(asked if tags else {})})
+    instance.report_run_canceling(run)
+    running = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
+    assert (running["status"], running["canceledBy"]) == ("running", None)
+    assert running["cancelRequestedAt"] is not None
+    instance.report_run_canceled(run)
+    told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
+    assert (told["status"], told["canceledBy"], told["error"]) == ("canceled", by, None)
+    assert told["cancelRequestedBy"] == ("ada" if tags else None)
+    assert (told["cancelRequestedAt"] == "2025-03-27T02:00:00Z") == bool(tags)
+
+
+def test_a_run_that_dagster_canceled_by_itself_says_so(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """A cancellation by Dagster's run monitoring is the system's."""
+    run = make_run(instance, status=DagsterRunStatus.STARTED)
+    instance.report_run_canceling(run, message="Canceling due to exceeding maximum runtime of 5 seconds.")
+    instance.report_run_canceled(run)
+    assert reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()["canceledBy"] == "system"
 
 
 def test_nodes_have_times_state_retries_and_row_counts(succeeded: str, reader: httpx.Client) -> None:
@@ -72,13 +186,24 @@ def test_nodes_have_times_state_retries_and_row_counts(succeeded: str, reader: h
     assert answer["runId"] == succeeded
     source, middle, sink = answer["nodes"]
     assert (source["nodeId"], source["type"], source["status"]) == ("n_source", "source.postgres", "succeeded")
-    assert source["metrics"] == {"rowsOut": 7, "bytesRead": 70}
+    assert source["metrics"] == {"rowsOut": 7, "bytesRead": 70, "cpuSeconds": 1.25, "peakMemoryBytes": 4000}
     assert middle["nodeId"] == "keep-recent"
-    assert sink["metrics"] == {"rowsIn": 5, "bytesWritten": 50}
+    assert sink["metrics"]["rowsIn"] == 5
     assert [node["retries"] for node in answer["nodes"]] == [0, 0, 1]
     for node in answer["nodes"]:
         assert node["startedAt"] <= node["finishedAt"]
         assert node["error"] is None
+
+
+def test_attempts_tell_their_times_and_errors(succeeded: str, reader: httpx.Client) -> None:
+    """Every attempt of a node is listed with its times, its status and why it failed."""
+    sink = reader.get(f"/api/runs/{succeeded}/nodes").json()["nodes"][2]
+    first, second = sink["attempts"]
+    assert (first["attempt"], first["status"], second["attempt"], second["status"]) == (1, "failed", 2, "succeeded")
+    assert first["error"] == {"message": "the warehouse hung up", "code": "node_error", "nodeId": None}
+    assert second["error"] is None
+    assert sink["startedAt"] == first["startedAt"] <= first["finishedAt"] <= second["startedAt"]
+    assert second["finishedAt"] == sink["finishedAt"]
 
 
 def test_nodes_that_never_started_are_there(failed: str, reader: httpx.Client) -> None:
@@ -89,123 +214,17 @@ def test_nodes_that_never_started_are_there(failed: str, reader: httpx.Client) -
         ("n_bad", "failed"),
         ("n_after", "skipped"),
     ]
-    assert nodes[1]["error"] == {"message": "column 'amount' does not exist"}
+    assert nodes[1]["error"] == {"message": "column 'amount' does not exist", "code": "node_error", "nodeId": None}
     assert nodes[2]["startedAt"] is None
 
 
-def test_logs_are_structured_lines(succeeded: str, reader: httpx.Client) -> None:
-    """Each line has ts, level, nodeId and message: what nodes logged, and milestones in plain words."""
-    answer = reader.get(f"/api/runs/{succeeded}/logs").json()
-    assert set(answer) == {"runId", "lines", "nextCursor"}
-    assert all(list(line) == ["ts", "level", "nodeId", "message"] for line in answer["lines"])
-    told = [(line["level"], line["nodeId"], line["message"]) for line in answer["lines"]]
-    assert told == [
-        ("info", None, "Run started"),
-        ("info", "n_source", "Node started"),
-        ("info", "n_source", "Started read"),
-        ("info", "n_source", "Node succeeded"),
-        ("info", "keep-recent", "Node started"),
-        ("info", "keep-recent", "Node succeeded"),
-        ("info", "n_flaky", "Node started"),
-        ("warning", "n_flaky", "Node failed and will be tried again: the warehouse hung up"),
-        ("info", "n_flaky", "Node started again"),
-        ("info", "n_flaky", "Node succeeded"),
-        ("info", None, "Run succeeded"),
-    ]
-
-
-def test_node_id_filters_to_a_single_nodes_stream(succeeded: str, reader: httpx.Client) -> None:
-    """Filter to a single node's log stream."""
-    lines = reader.get(f"/api/runs/{succeeded}/logs", params={"nodeId": "keep-recent"}).json()["lines"]
-    assert len(lines) == 2
-    assert {line["nodeId"] for line in lines} == {"keep-recent"}
-
-
-def test_since_takes_a_timestamp(succeeded: str, reader: httpx.Client) -> None:
-    """ISO timestamp for incremental fetch."""
-    run = reader.get(f"/api/runs/{succeeded}").json()
-    path = f"/api/runs/{succeeded}/logs"
-    everything = reader.get(path).json()["lines"]
-    assert reader.get(path, params={"since": run["queuedAt"]}).json()["lines"] == everything
-    assert reader.get(path, params={"since": "2999-01-01T00:00:00Z"}).json()["lines"] == []
-
-
-@pytest.mark.parametrize("limit", [1, 2, 5, 11, 12])
-def test_since_takes_a_log_cursor(limit: int, succeeded: str, reader: httpx.Client) -> None:
-    """Log cursor for incremental fetch: nothing lost, nothing doubled, null when all is told."""
-    path = f"/api/runs/{succeeded}/logs"
-    everything = reader.get(path).json()
-    assert everything["nextCursor"] is None
-    lines: list[object] = []
-    since = None
-    while True:
-        page = reader.get(path, params={"limit": limit, **({"since": since} if since else {})}).json()
-        lines += page["lines"]
-        since = page["nextCursor"]
-        if since is None:
-            break
-        assert since.startswith(f"crs_{succeeded.removeprefix('run_')}_")
-    assert lines == everything["lines"]
-
-
-def test_level_debug_adds_the_noise(succeeded: str, reader: httpx.Client) -> None:
-    """Below info there are users' own debug lines and what Dagster says to itself; `error` leaves only errors."""
-    path = f"/api/runs/{succeeded}/logs"
-    messages = [line["message"] for line in reader.get(path, params={"level": "debug"}).json()["lines"]]
-    assert "Details of the read" in messages
-    assert "Run succeeded" in messages
-    assert any(message.startswith("Executing steps in process") for message in messages)
-    assert reader.get(path, params={"level": "error"}).json()["lines"] == []
-
-
-def test_a_log_event_that_becomes_visible_late_is_not_lost(
-    instance: DagsterInstance, reader: httpx.Client, database_url: str
-) -> None:
-    """An event that commits after a later one was read comes with the next page, once."""
-    run = make_run(instance, status=DagsterRunStatus.STARTED)
-    run_id = encode_run_id(run.run_id)
-    early, late = psycopg2.connect(database_url), psycopg2.connect(database_url)
-    try:
-        log(late, run_id=run.run_id, message="written first, committed last")
-        log(early, run_id=run.run_id, message="written last, committed first")
-        early.commit()
-        first = reader.get(f"/api/runs/{run_id}/logs").json()
-        assert [line["message"] for line in first["lines"]] == ["written last, committed first"]
-        late.commit()
-        second = reader.get(f"/api/runs/{run_id}/logs", params={"since": first["nextCursor"]}).json()
-        assert [line["message"] for line in second["lines"]] == ["written first, committed last"]
-        third = reader.get(f"/api/runs/{run_id}/logs", params={"since": second["nextCursor"]}).json()
-        assert third["lines"] == []
-        assert third["nextCursor"] is not None
-    finally:
-        early.close()
-        late.close()
-
-
-def log(connection: psycopg2.extensions.connection, *, run_id: str, message: str) -> None:
-    """Write a log line of a run as Dagster would, and leave the transaction open."""
-    event = json.dumps({"__class__": "EventLogEntry", "level": 20, "timestamp": 1.5, "user_message": message})
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO event_logs (run_id, event, timestamp) VALUES (%s, %s, to_timestamp(1.5))", (run_id, event)
-        )
-
-
-@pytest.mark.parametrize("since", ["yesterday", "crs_", "crs_01j8k2m4_0042", "crs_x_12", ""])
-def test_a_since_that_is_none_is_refused(since: str, succeeded: str, reader: httpx.Client) -> None:
-    """A cursor of another run, or a text that is neither cursor nor timestamp, gives 400."""
-    answer = reader.get(f"/api/runs/{succeeded}/logs", params={"since": since})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["details"][0]["field"] == "since"
-
-
-@pytest.mark.parametrize("path", ["", "/nodes", "/logs"])
+@pytest.mark.parametrize("path", ["", "/nodes", "/stack"])
 @pytest.mark.parametrize("run_id", ["run_01j8k2m4", "run_00000000000000000000000000", "x", "%00", "a%2Fb", "é"])
 def test_an_unknown_run_is_not_found(run_id: str, path: str, reader: httpx.Client) -> None:
     """404, in the error shape, for every text that is not the id of a run."""
     answer = reader.get(f"/api/runs/{run_id}{path}")
     assert answer.status_code == 404
-    assert set(answer.json()["error"]) == {"code", "message", "details"}
+    assert set(answer.json()["error"]) >= {"code", "message", "details"}
 
 
 def test_the_same_routes_answer_under_v1(succeeded: str, reader: httpx.Client) -> None:
@@ -227,3 +246,65 @@ def test_created_times_are_utc_whatever_the_databases_time_zone(tmp_path: Path, 
             ours = storage.read_run(run.run_id)
     assert ours is not None
     assert before <= ours.queued_at <= datetime.now(UTC)
+
+
+def test_stats_count_by_status_and_day(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """Counts by status and day, failure rate and durations are those of the pipeline's runs in the range."""
+    pipeline_id = f"pl_{uuid4().hex}"
+    tags = {"planasonix/pipeline_id": pipeline_id}
+    ids = [execute(served.crm_to_warehouse, instance=instance, tags=tags) for _ in range(3)]
+    execute(served.failing, instance=instance, tags=tags)
+    make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags=tags)
+    told = reader.get("/api/runs/stats", params={"pipelineId": pipeline_id}).json()
+    counts = {"queued": 1, "running": 0, "succeeded": 3, "failed": 1, "canceled": 0}
+    assert (told["total"], told["byStatus"], told["failureRate"]) == (5, counts, 0.25)
+    assert sum(day["succeeded"] for day in told["byDay"]) == 3
+    assert all(len(day["day"]) == 10 for day in told["byDay"])
+    durations = sorted(reader.get(f"/api/runs/{encode_run_id(run_id)}").json()["durationSeconds"] for run_id in ids)
+    assert told["durationSeconds"]["p50"] == pytest.approx(durations[1], abs=0.002)
+    assert durations[1] <= told["durationSeconds"]["p95"] <= durations[2]
+    nothing = reader.get("/api/runs/stats", params={"pipelineId": pipeline_id, "dateRange": "..2020-01-01"}).json()
+    assert (nothing["total"], nothing["failureRate"], nothing["durationSeconds"]) == (
+        0,
+        None,
+        {"p50": None, "p95": None},
+    )
+
+
+def test_execution_status_is_of_the_run_in_flight_else_of_the_last(
+    instance: DagsterInstance, reader: httpx.Client
+) -> None:
+    """A running run comes before a queued one, any of them before one that has ended."""
+    pipeline_id = f"pl_{uuid4().hex}"
+    tags = {"planasonix/pipeline_id": pipeline_id}
+
+    def told() -> tuple[str, str, dict[str, int]]:
+        answer = reader.get(f"/api/pipelines/{pipeline_id}/execution-status").json()
+        assert answer["pipelineId"] == pipeline_id
+        return answer["runId"], answer["status"], answer["progress"]
+
+    last = execute(served.failing, instance=instance, tags=tags)
+    assert told() == (encode_run_id(last), "failed", {"completedNodes": 3, "totalNodes": 3})
+    running = make_run(instance, status=DagsterRunStatus.STARTED, tags=tags)
+    make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags=tags)
+    make_run(instance, status=DagsterRunStatus.SUCCESS, tags=tags)
+    assert told() == (encode_run_id(running.run_id), "running", {"completedNodes": 0, "totalNodes": 2})
+
+
+def test_finished_runs_are_not_sent_twice(
+    succeeded: str, failed: str, instance: DagsterInstance, reader: httpx.Client
+) -> None:
+    """A finished run and its nodes have an ETag that gives 304; it changes with the run, and a live run has none."""
+    for path in (f"/api/runs/{succeeded}", f"/api/runs/{failed}/nodes"):
+        answer = reader.get(path)
+        assert "private" in answer.headers["cache-control"]
+        again = reader.get(path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert reader.get(path, headers={"If-None-Match": '"other"'}).json() == answer.json()
+    run = make_run(instance, status=DagsterRunStatus.STARTED)
+    live = f"/api/runs/{encode_run_id(run.run_id)}"
+    assert "etag" not in reader.get(live).headers
+    instance.report_run_canceled(run)
+    tag = reader.get(live).headers["etag"]
+    instance.report_run_failed(run)  # as a worker may do that finishes late
+    assert reader.get(live, headers={"If-None-Match": tag}).json()["status"] == "failed"

@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
 
-from api_adapter.storage import STATUSES, RunFilter, RunStatus, Storage
+from api_adapter.errors import UnavailableError, UnknownSchemaError
+from api_adapter.storage import STATUSES, RunFilter, RunStatus, Storage, open_storage
+from api_adapter.storage.indexes import INDEXES
 from api_adapter.storage.nodes import NodeRecord
 from planasonix_orchestrator.contract import metadata
 from tests.api import served
 from tests.api.making import execute, make_run
+from tests.api.waiting import wait_until
+from tests.conftest import superuser
 
 
 def nodes_of(storage: Storage, run_id: str) -> dict[str, NodeRecord]:
@@ -92,6 +96,74 @@ def test_a_failed_run_tells_which_node_and_why(instance: DagsterInstance, storag
     error = nodes["n_bad"].error
     assert error is not None
     assert (error.class_name, error.message) == ("ValueError", "column 'amount' does not exist")
+    assert (error.code, error.node_id) == ("node_error", None)
+
+
+def test_the_state_of_a_run_grows_with_its_events(instance: DagsterInstance, storage: Storage) -> None:
+    """The newest event is the one that Dagster has stored last, and another one changes the state."""
+    run_id = execute(served.nightly, instance=instance)
+    before = storage.read_state(run_id)
+    assert before is not None
+    records = instance.get_records_for_run(run_id).records
+    assert before.last_event == max(record.storage_id for record in records)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_engine_event("One more thing", run)
+    after = storage.read_state(run_id)
+    assert after is not None
+    assert after.last_event > before.last_event
+    assert storage.read_state("unknown") is None
+
+
+def test_a_run_config_is_the_one_it_was_started_with(instance: DagsterInstance, storage: Storage) -> None:
+    """The config is Dagster's own record of it."""
+    config = {"resources": {"variables": {"config": {"day": "2025-03-01"}}}}
+    run_id = served.crm_to_warehouse.execute_in_process(instance=instance, run_config=config).run_id
+    story = storage.read_story(run_id)
+    theirs = instance.get_run_by_id(run_id)
+    assert story is not None
+    assert theirs is not None
+    assert story.config == theirs.run_config == config
+
+
+def test_dagsters_tables_are_of_a_known_revision(instance: DagsterInstance, storage: Storage) -> None:
+    """The installed Dagster makes tables of a revision that we know: an upgrade must pass this suite first."""
+    storage.check()
+
+
+def test_an_unknown_revision_is_refused_with_clear_words(postgres_url: str) -> None:
+    """Tables of another revision are not read, and the message says both revisions."""
+    with superuser(postgres_url) as cursor:
+        cursor.execute("CREATE TABLE alembic_version (version_num text); CREATE TABLE runs (id bigint)")
+        with open_storage(postgres_url) as storage:
+            with pytest.raises(UnavailableError, match="tables"):
+                storage.list_runs(RunFilter(), limit=1)
+            cursor.execute("INSERT INTO alembic_version VALUES ('abc123')")
+            for read in (storage.check, lambda: storage.list_runs(RunFilter(), limit=1)):
+                with pytest.raises(UnknownSchemaError, match="abc123"):
+                    read()
+
+
+def test_our_indexes_are_made_and_made_again(instance: DagsterInstance, database_url: str) -> None:
+    """The upkeep makes every index, and once more those that were broken off; it may run twice at once."""
+    names = {index.name for index in INDEXES}
+    with superuser(database_url) as cursor:
+        cursor.execute(f"DROP INDEX IF EXISTS {', '.join(names)}")
+
+        def valid() -> bool:
+            cursor.execute(
+                "SELECT count(*) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+                " WHERE indisvalid AND relname = ANY(%s)",
+                (list(names),),
+            )
+            return cursor.fetchone() == (len(names),)
+
+        with open_storage(database_url), open_storage(database_url):
+            wait_until(valid, seconds=30)
+        cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'planasonix_runs_status'::regclass")
+        assert not valid()
+        with open_storage(database_url):
+            wait_until(valid, seconds=30)
 
 
 def test_a_foreign_job_is_told_by_its_op_names(instance: DagsterInstance, storage: Storage) -> None:
