@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from api_adapter.app import create_app
 from api_adapter.control import open_control
 from api_adapter.dependencies import Services
+from api_adapter.middleware.log_format import configure_logging
 from api_adapter.records import open_records
 from api_adapter.settings import ApiSettings, load_settings
 from api_adapter.storage import open_storage
@@ -25,5 +26,6 @@ def open_services(settings: ApiSettings) -> Iterator[Services]:
 
 
 def load_app() -> FastAPI:
-    """Return the application with the environment's settings."""
+    """Return the application with the environment's settings; from now on, the process logs in our format."""
+    configure_logging()
     return create_app(load_settings(), open_services=open_services)

@@ -26,7 +26,8 @@ def assert_error_shape(answer: httpx.Response) -> None:
     assert answer.headers["content-type"] == "application/json"
     body = answer.json()
     assert list(body) == ["error"]
-    assert list(body["error"]) == ["code", "message", "details"]
+    assert list(body["error"]) == ["code", "message", "details", "requestId"]
+    assert body["error"]["requestId"] == answer.headers["x-request-id"]
     assert all(set(detail) == {"field", "issue"} for detail in body["error"]["details"])
 
 

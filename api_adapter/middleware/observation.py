@@ -1,0 +1,80 @@
+"""Sees each request and its answer pass: for the access log and for the metrics."""
+
+import logging
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api_adapter.middleware.request_ids import request_id_of
+from api_adapter.middleware.routes import RouteTemplates
+from api_adapter.middleware.telemetry import Telemetry
+
+logger = logging.getLogger("api_adapter.access")
+
+
+class ObservationMiddleware:
+    """Counts each answer when it begins and logs it when it has ended, streams too."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._templates = RouteTemplates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and look at its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        try:
+            await self._app(scope, receive, answer.send)
+        finally:
+            route = self._templates.of(scope)
+            if answer.status:
+                self._telemetry.observe(scope["method"], route, answer.status, seconds=answer.seconds_to_begin)
+            if logger.isEnabledFor(logging.INFO):
+                logger.info("request", extra=_line(scope, answer, route=route))
+
+
+class _Answer:
+    """What has been sent of an answer; `status` is 0 until it begins."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._began = perf_counter()
+        self.status = 0
+        self.bytes = 0
+        self.seconds_to_begin = 0.0
+        self.complete = False
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self._began
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.seconds_to_begin = self.seconds
+        elif message["type"] == "http.response.body":
+            self.bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+
+def _line(scope: Scope, answer: _Answer, *, route: str | None) -> dict[str, object]:
+    """Return what the access log may know: no query and no headers, in which secrets could stand."""
+    client = scope.get("client")
+    line: dict[str, object] = {
+        "method": scope["method"],
+        "route": route,
+        "path": scope["path"],
+        "status": answer.status or None,
+        "duration_ms": round(answer.seconds * 1000, 3),
+        "bytes": answer.bytes,
+        "client": client[0] if client else None,
+        "request_id": request_id_of(scope),
+        "credential": scope["state"].get("credential_id"),
+    }
+    if not answer.complete:
+        line["cut"] = True  # the caller went away, or the answer failed after it had begun
+    return line
