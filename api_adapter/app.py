@@ -11,6 +11,7 @@ from api_adapter.auth import ClosingMiddleware, open_guard
 from api_adapter.dependencies import Services
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
+from api_adapter.logs.endpoints import router as logs
 from api_adapter.middleware import Telemetry, build_middleware
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.runs.endpoints import router as runs
@@ -45,6 +46,6 @@ def create_app(
     app.state.telemetry = telemetry
     add_exception_handlers(app)
     app.include_router(health)
-    for resource in (runs, pipelines):
+    for resource in (runs, logs, pipelines):
         app.include_router(resource, prefix="/api")
     return app

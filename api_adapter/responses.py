@@ -15,6 +15,7 @@ _WORDS: Mapping[int, str] = {
     401: "The credential is missing, malformed, unknown, expired or revoked.",
     403: "The credential is valid but lacks the scope.",
     404: "There is no such thing, or this credential may not see it.",
+    406: "The answer has no shape that the caller accepts.",
     409: "The state of the thing does not allow it; `details` say why.",
     413: "The body is too large.",
     429: "The budget of this credential is used up; try again after `Retry-After`.",

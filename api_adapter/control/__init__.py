@@ -9,18 +9,23 @@ from typing import Any
 from api_adapter.control.cancel import CancelDriver, note_wish
 from api_adapter.control.catalog import Catalog, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
+from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.start import start_run
 from api_adapter.control.variables import check_variables
 from api_adapter.settings import ApiSettings
 from planasonix_orchestrator.contract import tags as tag_names
 
-__all__ = ["Catalog", "Control", "open_control"]
+__all__ = ["Catalog", "Control", "Output", "OutputStream", "OutputUrl", "open_control"]
 
 
 class Control:
-    """What can be done with pipelines and runs. `UnavailableError` while a part of Dagster is away."""
+    """What can be done with pipelines and runs. `UnavailableError` while a part of Dagster is away.
+
+    `output` is the raw output of runs.
+    """
 
     def __init__(self, connection: DagsterConnection, canceler: CancelDriver) -> None:
+        self.output = Output(connection)
         self._connection = connection
         self._canceler = canceler
         self._catalog: tuple[str, Catalog] | None = None

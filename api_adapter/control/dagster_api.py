@@ -1,7 +1,8 @@
 """Dagster's private names that control needs, in one place.
 
 Dagster has no public Python API to start a run of another process's code location: dagster_graphql is the only
-client of these, and dagster_graphql.implementation.execution is where their use was read off (1.13.27).
+client of these, and dagster_graphql.implementation.execution is where their use was read off (1.13.27). Nor has it one
+to read what a compute-log manager keeps.
 """
 
 from dagster._config import validate_config_from_snap
@@ -9,17 +10,25 @@ from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.remote_representation.external import RemoteJob, RemoteRepository
+from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
+from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 
 __all__ = [
+    "IO_TYPE_EXTENSION",
+    "CloudStorageComputeLogManager",
+    "ComputeIOType",
+    "ComputeLogManager",
     "DagsterGrpcClient",
     "DagsterUserCodeProcessError",
     "DagsterUserCodeUnreachableError",
     "GrpcServerCodeLocation",
     "GrpcServerTarget",
     "JobSubsetSelector",
+    "LocalComputeLogManager",
     "RemoteJob",
     "RemoteRepository",
     "WorkspaceProcessContext",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,7 +14,16 @@ from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
 from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.lines import LogLevel, LogLine
-from api_adapter.storage.logs import LogFilter, LogPage, LogState, read_log, read_log_end, read_log_state
+from api_adapter.storage.logs import (
+    LogFilter,
+    LogPage,
+    LogState,
+    has_writers,
+    read_log,
+    read_log_end,
+    read_log_state,
+    without_dead_gaps,
+)
 from api_adapter.storage.nodes import Attempt, NodeRecord, NodeStatus, read_nodes
 from api_adapter.storage.outline import Outline
 from api_adapter.storage.output import Capture, read_captures
@@ -145,13 +154,15 @@ class Storage:
         filter_by: LogFilter = LogFilter(),  # noqa: B008
     ) -> LogPage | None:
         """Return at most `limit` lines of a run's log that follow a position; None if there is no such run."""
-        return self._read(
+        page = self._read(
             lambda connection: read_log(connection, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit)
         )
+        return page and replace(page, after=self._without_dead_gaps(dagster_id, page.after))
 
     def read_log_end(self, dagster_id: str) -> LogPosition:
         """Return the position of one who has read all of a run's log that there is now."""
-        return self._read(lambda connection: read_log_end(connection, run_id=dagster_id))
+        end = self._read(lambda connection: read_log_end(connection, run_id=dagster_id))
+        return self._without_dead_gaps(dagster_id, end)
 
     def read_log_state(self, dagster_id: str, *, missing: Sequence[int] = ()) -> LogState | None:
         """Return how far a run has come, and whether a missing event is there now; None if there is no such run."""
@@ -168,6 +179,11 @@ class Storage:
     def check(self) -> None:
         """Return if the database answers and Dagster's tables are those that we know."""
         self._database.read(check_schema)
+
+    def _without_dead_gaps(self, dagster_id: str, position: LogPosition) -> LogPosition:
+        if not position.missing or self._read_single(has_writers):
+            return position
+        return self._read_single(lambda connection: without_dead_gaps(connection, run_id=dagster_id, position=position))
 
     def _read(self, work: Callable[[Connection], ResultT]) -> ResultT:
         self._check_once()

@@ -93,6 +93,13 @@ _STATE = f"""
 SELECT status, coalesce(({_NEWEST}), 0) AS newest,
        EXISTS (SELECT FROM event_logs WHERE id = ANY(%(missing)s::bigint[]) AND run_id = %(run)s) AS filled
 FROM runs WHERE run_id = %(run)s"""
+# Whether a transaction is under way that may make events visible: it holds this lock since before it drew an id.
+_WRITERS = """
+SELECT EXISTS (
+    SELECT FROM pg_locks WHERE relation = 'event_logs'::regclass AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+) AS writing"""
+_VISIBLE_OF_RUN = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s) AND run_id = %(run)s ORDER BY id"
 _STATUS = "SELECT status FROM runs WHERE run_id = %(run)s"
 _VISIBLE = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s)"
 # Between each id and the next: what is not visible of the ids from `first` to `last`.
@@ -146,6 +153,22 @@ def read_log_state(connection: Connection, *, run_id: str, missing: Sequence[int
     return (
         LogState(status=STATUS_OF[found[0].status], newest=found[0].newest, filled=found[0].filled) if found else None
     )
+
+
+def has_writers(connection: Connection) -> bool:
+    """Tell whether events are being written at this moment."""
+    ((writing,),) = rows(connection, _WRITERS)
+    return bool(writing)
+
+
+def without_dead_gaps(connection: Connection, *, run_id: str, position: LogPosition) -> LogPosition:
+    """Return a position without the missing events that will never come: their writes were rolled back, or deleted.
+
+    To be asked in a new snapshot, once there has been a moment without writers since the position was made: whatever
+    was being written when it was made is visible by now, or never will be.
+    """
+    found = rows(connection, _VISIBLE_OF_RUN, {"ids": list(position.missing), "run": run_id})
+    return LogPosition(last=position.last, missing=tuple(row.id for row in found))
 
 
 def _position(connection: Connection, *, before: LogPosition, read: int) -> LogPosition:

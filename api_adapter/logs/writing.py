@@ -1,0 +1,61 @@
+"""Lines of a log as bytes on the wire: JSON, NDJSON, text and server-sent events."""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+import orjson
+
+from api_adapter.logs.cursor import encode_log_cursor
+from api_adapter.storage import LogLine, LogPage, LogPosition
+
+_BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_INDENT = "\n    "
+
+
+def write_json(page: LogPage, *, run_id: str) -> bytes:
+    """Return a page in the seed's shape."""
+    cursor = None if page.complete else encode_log_cursor(page.after, run_id=run_id)
+    return orjson.dumps({"runId": run_id, "lines": [_fields(line) for line in page.lines], "nextCursor": cursor})
+
+
+def write_ndjson(page: LogPage, *, run_id: str) -> bytes:
+    """Return a page as one JSON object per line, each with the cursor from which the rest follows."""
+    return b"".join(
+        orjson.dumps(
+            {**_fields(line), "cursor": encode_log_cursor(page.position_after(line), run_id=run_id)},
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        for line in page.lines
+    )
+
+
+def write_text(lines: Iterable[LogLine]) -> bytes:
+    """Return lines as people read them: time, level, node (a dash for the run), message; further lines indented."""
+    return "".join(_text(line) for line in lines).encode()
+
+
+def write_event(line: LogLine, *, position: LogPosition, run_id: str) -> bytes:
+    """Return a line as a server-sent event, whose id is the cursor of the position behind it."""
+    return b"id: %b\ndata: %b\n\n" % (encode_log_cursor(position, run_id=run_id).encode(), orjson.dumps(_fields(line)))
+
+
+def write_last_event(name: str, data: object) -> bytes:
+    """Return an event that ends a stream; it has no id, so that a caller who comes back goes on where it was."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
+
+
+def _fields(line: LogLine) -> dict[str, str | None]:
+    return {"ts": _stamp(line.time), "level": line.level, "nodeId": line.node_id, "message": line.message}
+
+
+def _stamp(moment: datetime) -> str:
+    """Return a moment in UTC as `timestamps.format_timestamp` does, four times as fast."""
+    text = moment.isoformat(timespec="milliseconds")
+    return f"{text[:19] if moment.microsecond < 1000 else text[:23]}Z"
+
+
+def _text(line: LogLine) -> str:
+    message = _BREAK.sub(_INDENT, line.message.rstrip())
+    moment = line.time.isoformat(timespec="milliseconds")[:23]
+    return f"{moment}Z {line.level.upper():7} {line.node_id or '-'}  {message}\n"
