@@ -83,6 +83,9 @@ class Database:
             cursor = connection.cursor()
             cursor.execute(statement, parameters)
             return cursor.fetchall()
+        except psycopg2.Error:
+            connection.invalidate()
+            raise
         finally:
             connection.close()
 

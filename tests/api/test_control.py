@@ -73,7 +73,7 @@ def test_a_run_is_queued_with_its_tags_and_config(client: httpx.Client, instance
     assert run.status == DagsterRunStatus.QUEUED
     assert run.run_config == {"resources": {"variables": {"config": {"day": "2025-01-01", "top": 3}}}}
     detail = client.get(f"/api/runs/{body['runId']}").json()
-    assert detail["trigger"] == {"type": "api"}
+    assert detail["trigger"] == {"type": "api", "user": "tests"}
     assert (detail["pipelineVersion"], detail["environmentId"]) == ("0123456789abcdef", "env_prod")
     assert detail["queuedAt"] == body["queuedAt"]
     lines = client.get(f"/api/runs/{body['runId']}/logs").json()
