@@ -44,6 +44,7 @@ def start_run(
             **job.run_tags,
             tag_names.PIPELINE_ID: pipeline["id"],
             tag_names.PIPELINE_VERSION: pipeline["version"],
+            tag_names.TAGS_OF: run_id,
             **tags,
         },
         root_run_id=None,

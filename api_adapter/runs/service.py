@@ -1,5 +1,6 @@
 """Tells runs in the API's words: puts what storage reads into the shapes of `schemas`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -51,7 +52,7 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
     if story is None:  # it was deleted just now
         raise RunNotFoundError(state.run.id)
     run, now = story.run, services.clock()
-    requested_at = run.tags.get(tag_names.CANCEL_REQUESTED_AT)
+    cancel = _cancel_tags(run)
     return RunDetail(
         id=run.id,
         pipeline_id=run.pipeline_id,
@@ -68,9 +69,11 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
         metrics=tell_metrics(story.nodes, weights=services.settings.cost_units),
         error=tell_error(story),
         retry_of=run.parent_id,
-        cancel_requested_at=parse_timestamp(requested_at) if requested_at else story.end.cancel_requested_at,
-        cancel_requested_by=run.tags.get(tag_names.CANCEL_REQUESTED_BY),
-        canceled_by=_canceled_by(story),
+        cancel_requested_at=parse_timestamp(cancel[tag_names.CANCEL_REQUESTED_AT])
+        if cancel
+        else story.end.cancel_requested_at,
+        cancel_requested_by=cancel.get(tag_names.CANCEL_REQUESTED_BY),
+        canceled_by=_canceled_by(story, told=cancel.get(tag_names.CANCELED_BY)),
     )
 
 
@@ -184,9 +187,19 @@ def _summary(run: RunRecord, *, now: datetime) -> RunSummary:
     )
 
 
-def _canceled_by(story: RunStory) -> CanceledBy | None:
+def _cancel_tags(run: RunRecord) -> Mapping[str, str]:
+    """Return the tags that tell of a wish to cancel this run; not those of its parent, from before it was made."""
+    requested_at = run.tags.get(tag_names.CANCEL_REQUESTED_AT)
+    if requested_at is None or parse_timestamp(requested_at) < run.queued_at - _CLOCKS_APART:
+        return {}
+    return run.tags
+
+
+_CLOCKS_APART = timedelta(seconds=1)
+
+
+def _canceled_by(story: RunStory, *, told: str | None) -> CanceledBy | None:
     if story.run.status != "canceled":
         return None
-    told = story.run.tags.get(tag_names.CANCELED_BY)
     known: dict[str, CanceledBy] = {"user": "user", "system": "system", "superseded": "superseded"}
     return known.get(told or "") or story.end.canceled_by or "user"

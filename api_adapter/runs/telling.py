@@ -48,7 +48,7 @@ def tell_trigger(run: RunRecord) -> Trigger:
     facts = {
         key: value
         for key, tags in _TRIGGER_TAGS.items()
-        if (value := next((run.tags[tag] for tag in tags if run.tags.get(tag)), None))
+        if not run.is_reexecution and (value := next((run.tags[tag] for tag in tags if run.tags.get(tag)), None))
     }
     parent = {"parentRunId": run.parent_id} if run.parent_id else {}
     trigger: Trigger = {"type": run.trigger, **facts, **parent}  # type: ignore[typeddict-item]

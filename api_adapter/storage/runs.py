@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
-from api_adapter.storage.outline import DAGSTER_TRIGGERS, LONG_WAIT, PIPELINE_OF_RUN, TRIGGER_OF_RUN, Outline
+from api_adapter.storage.outline import DAGSTER_TRIGGERS, LONG_WAIT, PARENT, PIPELINE_OF_RUN, TRIGGER_OF_RUN, Outline
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
 from planasonix_orchestrator.contract.names import decode_name
@@ -26,8 +26,6 @@ STATUSES: Mapping[RunStatus, tuple[str, ...]] = {
 }
 FINISHED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "canceled"})
 STATUS_OF = {dagster: ours for ours, several in STATUSES.items() for dagster in several}
-
-_PARENT = "dagster/parent_run_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +60,16 @@ class RunRecord:
         return decode_name(self.job_name)
 
     @property
+    def is_reexecution(self) -> bool:
+        """True for a run that Dagster has started again, which has taken over what its parent's tags say."""
+        again = PARENT in self.tags and "dagster/backfill" not in self.tags
+        return again and self.tags.get(tag_names.TAGS_OF) != self.dagster_id
+
+    @property
     def trigger(self) -> str:
         """What started the run: one of `contract.tags.TRIGGER_KINDS`."""
+        if self.is_reexecution:
+            return "retry"
         named = self.tags.get(tag_names.TRIGGER)
         if named:
             return named
@@ -72,7 +78,7 @@ class RunRecord:
     @property
     def parent_id(self) -> str | None:
         """The id of the run that this one retries."""
-        parent = self.tags.get(_PARENT)
+        parent = self.tags.get(PARENT)
         return api_run_id(parent) if parent else None
 
     def duration_at(self, now: datetime) -> float | None:

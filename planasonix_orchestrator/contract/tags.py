@@ -4,6 +4,8 @@
 PIPELINE_ID = "planasonix/pipeline_id"
 PIPELINE_VERSION = "planasonix/pipeline_version"  # content hash of the pipeline document
 TRIGGER = "planasonix/trigger"  # one of TRIGGER_KINDS; a run without it was started by hand in the Dagster UI
+# The Dagster id of the run that the tags were set for: a re-execution from the Dagster UI takes over its parent's tags.
+TAGS_OF = "planasonix/tags_of"
 SCHEDULE_ID = "planasonix/schedule_id"
 TRIGGER_ID = "planasonix/trigger_id"
 USER = "planasonix/user"  # who started the run: a key's or user's name

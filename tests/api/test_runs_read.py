@@ -111,6 +111,7 @@ def test_a_run_that_failed_outside_its_nodes_says_why(
 def test_variables_are_told_and_secrets_masked(instance: DagsterInstance, reader: httpx.Client) -> None:
     """What the run was given as variables is visible, but not what speaks of a secret by its name."""
     given = {"day": "2025-03-01", "top": 3, "api_token": "plain", "dbPassword": "plain", "secret": None}
+
     @dg.job(resource_defs={"variables": dg.ResourceDefinition.hardcoded_resource(None)})
     def takes_anything() -> None:
         served.extract()
@@ -135,6 +136,7 @@ def test_the_trigger_tells_all_that_applies(instance: DagsterInstance, reader: h
         "dagster/parent_run_id": parent.run_id,
     }
     run = make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags=tags)
+    instance.add_run_tags(run.run_id, {"planasonix/tags_of": run.run_id})
     told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
     parent_id = encode_run_id(parent.run_id)
     assert told["trigger"] == {
@@ -145,6 +147,29 @@ def test_the_trigger_tells_all_that_applies(instance: DagsterInstance, reader: h
         "parentRunId": parent_id,
     }
     assert told["retryOf"] == parent_id
+
+
+def test_a_run_that_dagster_starts_again_is_a_retry(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """A re-execution from the Dagster UI has its parent's tags; who started and canceled that one does not count."""
+    parent = make_run(instance, status=DagsterRunStatus.CANCELED)
+    tags = {
+        "planasonix/trigger": "schedule",
+        "planasonix/schedule_id": "sch_01",
+        "planasonix/user": "ada",
+        "planasonix/tags_of": parent.run_id,
+        "planasonix/cancel_requested_at": "2025-03-27T02:00:00Z",
+        "planasonix/cancel_requested_by": "ada",
+        "planasonix/canceled_by": "superseded",
+        "dagster/parent_run_id": parent.run_id,
+    }
+    pipeline_id = f"pl_{uuid4().hex}"
+    run = make_run(instance, status=DagsterRunStatus.CANCELED, tags={**tags, "planasonix/pipeline_id": pipeline_id})
+    told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
+    assert told["trigger"] == {"type": "retry", "parentRunId": encode_run_id(parent.run_id)}
+    assert (told["cancelRequestedAt"], told["cancelRequestedBy"], told["canceledBy"]) == (None, None, "user")
+    for trigger, number in (("retry", 1), ("schedule", 0)):
+        listed = reader.get("/api/runs", params={"pipelineId": pipeline_id, "trigger": trigger}).json()["data"]
+        assert len(listed) == number
 
 
 @pytest.mark.parametrize(
@@ -159,7 +184,7 @@ def test_a_canceled_run_says_who_canceled_it(
     tags: dict[str, str], by: str, instance: DagsterInstance, reader: httpx.Client
 ) -> None:
     """User, system or superseded; without a word of ours it was somebody in the Dagster UI."""
-    asked = {"planasonix/cancel_requested_at": "2025-03-27T02:00:00Z", "planasonix/cancel_requested_by": "ada"}
+    asked = {"planasonix/cancel_requested_at": "2999-03-27T02:00:00Z", "planasonix/cancel_requested_by": "ada"}
     run = make_run(instance, status=DagsterRunStatus.STARTED, tags={**tags, **(asked if tags else {})})
     instance.report_run_canceling(run)
     running = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
@@ -169,7 +194,7 @@ def test_a_canceled_run_says_who_canceled_it(
     told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
     assert (told["status"], told["canceledBy"], told["error"]) == ("canceled", by, None)
     assert told["cancelRequestedBy"] == ("ada" if tags else None)
-    assert (told["cancelRequestedAt"] == "2025-03-27T02:00:00Z") == bool(tags)
+    assert (told["cancelRequestedAt"] == "2999-03-27T02:00:00Z") == bool(tags)
 
 
 def test_a_run_that_dagster_canceled_by_itself_says_so(instance: DagsterInstance, reader: httpx.Client) -> None:
