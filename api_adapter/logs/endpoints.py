@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 
 from api_adapter.addresses import NO_NUL, RunIdPath
-from api_adapter.auth import Principal, Scope, open_stream, requires
+from api_adapter.auth import GuardedRoute, Principal, Scope, open_stream, requires
 from api_adapter.caching import answer_cached
 from api_adapter.control import OutputStream
 from api_adapter.dependencies import Services, ServicesDependency
@@ -48,7 +48,9 @@ def _streams(request: Request) -> LogStreams:
     return streams
 
 
-router = APIRouter(tags=["logs"], responses={**declare(*ALWAYS), **DEFAULT}, lifespan=_lifespan)
+router = APIRouter(
+    route_class=GuardedRoute, tags=["logs"], responses={**declare(*ALWAYS), **DEFAULT}, lifespan=_lifespan
+)
 
 _UNBUFFERED = {"X-Accel-Buffering": "no"}  # which nginx heeds
 

@@ -25,7 +25,8 @@ from tests.api.serving import serve
 from tests.api.waiting import wait_until
 from tests.conftest import superuser
 
-MANY = "1000000000/day"  # requests: tests send more than a client should
+# Tests send more requests, and more wrong credentials, than a client should.
+MANY = "1000000000/day"
 
 _DAGSTER_YAML = """
 storage: {{postgres: {{postgres_url: "{url}"}}}}
@@ -107,7 +108,13 @@ def _serves(client: DagsterGrpcClient, *, process: "subprocess.Popen[bytes]") ->
 
 @pytest.fixture(scope="session")
 def settings(home: Path, database_url: str, code_server: int) -> ApiSettings:
-    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=code_server, rate_limit=MANY)
+    return ApiSettings(
+        postgres_url=database_url,
+        dagster_home=str(home),
+        code_server_port=code_server,
+        rate_limit=MANY,
+        failed_login_limit=MANY,
+    )
 
 
 @cache
@@ -127,7 +134,9 @@ def serving(settings: ApiSettings) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def reader_settings(home: Path, instance: DagsterInstance, database_url: str) -> ApiSettings:
-    return ApiSettings(postgres_url=database_url, dagster_home=str(home), code_server_port=1, rate_limit=MANY)
+    return ApiSettings(
+        postgres_url=database_url, dagster_home=str(home), code_server_port=1, rate_limit=MANY, failed_login_limit=MANY
+    )
 
 
 @pytest.fixture(scope="session")
