@@ -8,7 +8,14 @@ from api_adapter.addresses import PipelineIdPath
 from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, requires
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pipelines import service
-from api_adapter.pipelines.schemas import PipelineDetail, PipelineList, PipelineStatus, RunAccepted, RunRequest
+from api_adapter.pipelines.schemas import (
+    ExecutionPlan,
+    PipelineDetail,
+    PipelineList,
+    PipelineStatus,
+    RunAccepted,
+    RunRequest,
+)
 from api_adapter.responses import ALWAYS, DEFAULT, declare
 
 router = APIRouter(route_class=GuardedRoute, tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
@@ -36,6 +43,14 @@ def list_pipelines(
 def get_pipeline(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> PipelineDetail:
     """Return a pipeline's whole graph."""
     return service.read_pipeline(services, principal=principal, pipeline_id=pipeline_id)
+
+
+@router.get("/pipelines/{id}/execution-plan", operation_id="getExecutionPlan", responses=_MISSING_OR_BROKEN)
+def get_execution_plan(
+    services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath
+) -> ExecutionPlan:
+    """Tell how the pipeline's current graph will run: the order of its nodes, splits, and what is pushed together."""
+    return service.read_execution_plan(services, principal=principal, pipeline_id=pipeline_id)
 
 
 @router.post(

@@ -69,6 +69,47 @@ class PipelineDetail(Model):
     edges: list[dict[str, Any]] = []
 
 
+class StepInput(Model):
+    """Where rows of a step come from, and the port at which they come in."""
+
+    node_id: str
+    port: str
+
+
+class PlanStep(Model):
+    """A node as it will run."""
+
+    node_id: str = Field(examples=["n_source"])
+    type: str = Field(examples=["source.postgres"])
+    name: str | None
+    stage: int = Field(description="Steps of one stage are pushed together: one scan computes them.")
+    storage: Literal["view", "table", "none"] = Field(
+        description="Rows of a `view` are computed by whoever reads them; those of a `table` are kept, where they "
+        "split or must not be computed twice; a destination has `none`."
+    )
+    reason: str = Field(description="Why the rows are kept, or not.")
+    inputs: list[StepInput]
+    retries: int
+    timeout_seconds: float | None
+
+
+class PlanStage(Model):
+    """Nodes that are pushed together, in the order in which they run."""
+
+    stage: int
+    node_ids: list[str]
+
+
+class ExecutionPlan(Model):
+    """How the current graph will run: the order of its nodes, where rows split, and what is pushed together."""
+
+    pipeline_id: str
+    version: str = Field(description="Content hash of the document.")
+    order: list[str] = Field(description="Node ids in topological order.")
+    steps: list[PlanStep]
+    stages: list[PlanStage]
+
+
 class RunRequest(Model):
     """How to run a pipeline."""
 

@@ -4,12 +4,15 @@ from api_adapter.auth import Principal
 from api_adapter.dependencies import Services
 from api_adapter.errors import PipelineNotFoundError
 from api_adapter.pipelines.schemas import (
+    ExecutionPlan,
     PipelineDetail,
     PipelineList,
     PipelineProblem,
     PipelinesMeta,
     PipelineStatus,
     PipelineSummary,
+    PlanStage,
+    PlanStep,
     RunAccepted,
     RunRequest,
 )
@@ -47,6 +50,23 @@ def read_pipeline(services: Services, *, principal: Principal, pipeline_id: str)
     pipeline = services.control.catalog().get(pipeline_id)
     return PipelineDetail.model_validate(
         {**pipeline["document"], "version": pipeline["version"], "updatedAt": pipeline["updatedAt"]}
+    )
+
+
+def read_execution_plan(services: Services, *, principal: Principal, pipeline_id: str) -> ExecutionPlan:
+    """Return how a pipeline's current graph will run."""
+    _check_visible(pipeline_id, principal=principal)
+    pipeline = services.control.catalog().get(pipeline_id)
+    steps = [PlanStep.model_validate(step) for step in pipeline["plan"]]
+    stages: dict[int, list[str]] = {}
+    for step in steps:
+        stages.setdefault(step.stage, []).append(step.node_id)
+    return ExecutionPlan(
+        pipeline_id=pipeline_id,
+        version=pipeline["version"],
+        order=[step.node_id for step in steps],
+        steps=steps,
+        stages=[PlanStage(stage=stage, node_ids=node_ids) for stage, node_ids in sorted(stages.items())],
     )
 
 

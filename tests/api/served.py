@@ -136,6 +136,21 @@ def nightly() -> None:
     publish(tidy(extract()))
 
 
+def planned(node: Mapping[str, Any], *, stage: int) -> dict[str, Any]:
+    """A node's step in the plan as the code location publishes it."""
+    return {
+        "nodeId": node["id"],
+        "type": node["type"],
+        "name": None,
+        "stage": stage,
+        "storage": "view",
+        "reason": "read once",
+        "inputs": [],
+        "retries": 0,
+        "timeoutSeconds": None,
+    }
+
+
 def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]:
     """A pipeline as the code location publishes it."""
     graph = {"id": pipeline_id, "name": name, "status": "active", "nodes": [], "edges": [], **document}
@@ -145,7 +160,7 @@ def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]
         "jobName": encode_name(name),
         "version": "0123456789abcdef",
         "updatedAt": "2025-03-01T00:00:00Z",
-        "plan": [],
+        "plan": [planned(node, stage=number) for number, node in enumerate(document.get("nodes", ()))],
         "requiredVariables": [name for name, one in document.get("variables", {}).items() if "default" not in one],
         "document": graph,
     }

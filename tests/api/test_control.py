@@ -179,6 +179,28 @@ def test_a_pipeline_is_its_whole_graph(client: httpx.Client) -> None:
     assert (pipeline["version"], pipeline["updatedAt"]) == ("0123456789abcdef", "2025-03-01T00:00:00Z")
 
 
+def test_the_execution_plan_has_order_stages_and_steps(client: httpx.Client) -> None:
+    """The plan of the current graph, as the code location publishes it; 404 and 409 as for the pipeline."""
+    plan = client.get("/api/pipelines/pl_crm/execution-plan").json()
+    assert (plan["pipelineId"], plan["version"], plan["order"]) == ("pl_crm", "0123456789abcdef", ["n_source"])
+    assert plan["stages"] == [{"stage": 0, "nodeIds": ["n_source"]}]
+    assert plan["steps"][0]["type"] == "source.postgres"
+    assert client.get("/api/pipelines/pl_unknown/execution-plan").status_code == 404
+    assert client.get("/api/pipelines/pl_broken/execution-plan").status_code == 409
+
+
+def test_execution_status_of_a_pipeline_that_has_never_run(client: httpx.Client) -> None:
+    """A pipeline without runs has a status without a run; one that is not there is not found."""
+    assert client.get("/api/pipelines/pl_demanding/execution-status").json() == {
+        "pipelineId": "pl_demanding",
+        "runId": None,
+        "status": None,
+        "progress": {"completedNodes": 0, "totalNodes": 0},
+        "startedAt": None,
+    }
+    assert client.get("/api/pipelines/pl_unknown/execution-status").status_code == 404
+
+
 def test_connections_that_were_lost_while_idle_are_replaced(client: httpx.Client, database_url: str) -> None:
     """After a restart of Postgres the first start of a run succeeds, and exactly one run comes of it."""
     start(client, "pl_crm")
