@@ -16,7 +16,7 @@ from api_adapter.middleware.routes import methods_at
 
 logger = logging.getLogger("api_adapter")
 
-_CODES = {
+CODES = {
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
@@ -77,7 +77,7 @@ def answer_failure(request: Request, error: Exception) -> Response:
             return _of_http_exception(request, error)
         case _:
             logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-            return error_response(request, 500, code=_CODES[500], message=_BUG)
+            return error_response(request, 500, code=CODES[500], message=_BUG)
 
 
 def error_response(
@@ -117,7 +117,7 @@ def _of_validation(request: Request, error: RequestValidationError) -> Response:
     if isinstance(error.body, bytes):  # which FastAPI leaves alone unless the caller says that it is JSON
         given = request.headers.get("content-type", "none")[:_LONGEST]
         message = f"The body must be JSON, sent with Content-Type: application/json; the content type given is {given}."
-        return error_response(request, 415, code=_CODES[415], message=message)
+        return error_response(request, 415, code=CODES[415], message=message)
     problems = error.errors()
     details = [Detail(_place(problem), _issue(problem)) for problem in problems[:_MOST_DETAILS]]
     told = [f"{detail.field}: {detail.issue}" for detail in details[:_MOST_TOLD]]
@@ -151,7 +151,7 @@ def _of_http_exception(request: Request, error: HTTPException) -> Response:
         elif status == 405:
             headers["Allow"] = ", ".join(methods_at(request.scope))  # Starlette names those of one route only
             message = f"{request.method} is not possible at {path}, only {headers['Allow']}."
-    code = _CODES.get(status, "invalid_request" if status < 500 else _CODES[500])
+    code = CODES.get(status, "invalid_request" if status < 500 else CODES[500])
     return error_response(request, status, code=code, message=message, headers=headers)
 
 

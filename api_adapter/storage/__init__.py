@@ -12,6 +12,7 @@ from api_adapter.storage.daemon import last_heartbeat
 from api_adapter.storage.database import Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
+from api_adapter.storage.gauges import Gauges, read_gauges
 from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.lines import LogLevel, LogLine
 from api_adapter.storage.logs import (
@@ -53,6 +54,7 @@ __all__ = [
     "Attempt",
     "Capture",
     "EventError",
+    "Gauges",
     "LogFilter",
     "LogLevel",
     "LogLine",
@@ -175,6 +177,10 @@ class Storage:
     def last_heartbeat(self) -> datetime | None:
         """Return when the daemon that launches queued runs last gave a sign of life; None if it never did."""
         return self._read_single(last_heartbeat)
+
+    def gauges(self, *, now: datetime) -> Gauges:
+        """Return how many runs there are in each state, and since when the oldest ones wait."""
+        return self._read_single(lambda connection: read_gauges(connection, now=now))
 
     def check(self) -> None:
         """Return if the database answers and Dagster's tables are those that we know."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from anyio.lowlevel import checkpoint
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from api_adapter.errors import RunNotFoundError
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
@@ -15,6 +15,8 @@ SECRET = "SELECT secret FROM somewhere"
 
 
 class Thing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     name: str
 
 
