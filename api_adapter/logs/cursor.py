@@ -14,8 +14,10 @@ _CURSOR = re.compile(
 
 def encode_log_cursor(position: LogPosition, *, run_id: str) -> str:
     """Return the cursor of a position in a run's log."""
-    missing = ".".join(f"{position.last - event:x}" for event in position.missing)
-    return f"{PREFIX}{run_id.removeprefix(RUN_PREFIX)}_{position.last:04d}{'-' + missing if missing else ''}"
+    cursor = f"{PREFIX}{run_id.removeprefix(RUN_PREFIX)}_{position.last:04d}"
+    if not position.missing:
+        return cursor
+    return f"{cursor}-{'.'.join(f'{position.last - event:x}' for event in position.missing)}"
 
 
 def decode_log_cursor(cursor: str, *, run_id: str, field: str) -> LogPosition:

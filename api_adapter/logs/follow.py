@@ -11,7 +11,7 @@ from api_adapter.errors import ApiError
 from api_adapter.logs.hub import LINES_AT_ONCE, SECONDS_BETWEEN_FAILURES, Ended, Hub, Subscription
 from api_adapter.logs.stopping import server_is_stopping
 from api_adapter.logs.threads import ReadingThreads
-from api_adapter.logs.writing import write_event, write_last_event
+from api_adapter.logs.writing import write_events, write_last_event
 from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Storage
 
 SECONDS_BETWEEN_HEARTBEATS = 10.0
@@ -169,10 +169,7 @@ class _Follower:
         )
         if page is None:
             return None, b""
-        told = (
-            write_event(line, position=page.position_after(line), run_id=self._followed.run_id) for line in page.lines
-        )
-        return page, b"".join(told)
+        return page, b"".join(write_events(page, run_id=self._followed.run_id))
 
     def _end(self, status: RunStatus | None) -> bytes:
         self.ended = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from api_adapter.errors import ApiError
 from api_adapter.logs.threads import ReadingThreads
-from api_adapter.logs.writing import write_event
+from api_adapter.logs.writing import write_event, write_events
 from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Storage
 
 logger = logging.getLogger("api_adapter")
@@ -27,7 +27,7 @@ class Batch:
     def __init__(self, page: LogPage, *, run_id: str) -> None:
         self._page = page
         self._run_id = run_id
-        self._events = [write_event(line, position=page.position_after(line), run_id=run_id) for line in page.lines]
+        self._events = write_events(page, run_id=run_id)
         self._passed: dict[LogFilter, bytes] = {}
 
     @property

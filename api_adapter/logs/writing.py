@@ -1,7 +1,6 @@
 """Lines of a log as bytes on the wire: JSON, NDJSON, text and server-sent events."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import orjson
@@ -9,7 +8,6 @@ import orjson
 from api_adapter.logs.cursor import encode_log_cursor
 from api_adapter.storage import LogLine, LogPage, LogPosition
 
-_BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _INDENT = "\n    "
 
 
@@ -21,13 +19,8 @@ def write_json(page: LogPage, *, run_id: str) -> bytes:
 
 def write_ndjson(page: LogPage, *, run_id: str) -> bytes:
     """Return a page as one JSON object per line, each with the cursor from which the rest follows."""
-    return b"".join(
-        orjson.dumps(
-            {**_fields(line), "cursor": encode_log_cursor(page.position_after(line), run_id=run_id)},
-            option=orjson.OPT_APPEND_NEWLINE,
-        )
-        for line in page.lines
-    )
+    told = ((orjson.dumps(_fields(line)), cursor) for line, cursor in _with_cursors(page, run_id=run_id))
+    return b"".join(b'%b,"cursor":"%b"}\n' % (fields[:-1], cursor) for fields, cursor in told)
 
 
 def write_text(lines: Iterable[LogLine]) -> bytes:
@@ -35,14 +28,29 @@ def write_text(lines: Iterable[LogLine]) -> bytes:
     return "".join(_text(line) for line in lines).encode()
 
 
+def write_events(page: LogPage, *, run_id: str) -> list[bytes]:
+    """Return each line of a page as a server-sent event, whose id is the cursor from which the rest follows."""
+    return [_event(line, cursor) for line, cursor in _with_cursors(page, run_id=run_id)]
+
+
 def write_event(line: LogLine, *, position: LogPosition, run_id: str) -> bytes:
-    """Return a line as a server-sent event, whose id is the cursor of the position behind it."""
-    return b"id: %b\ndata: %b\n\n" % (encode_log_cursor(position, run_id=run_id).encode(), orjson.dumps(_fields(line)))
+    """Return a line as an event for one who is at a position of his own behind it."""
+    return _event(line, encode_log_cursor(position, run_id=run_id).encode())
 
 
 def write_last_event(name: str, data: object) -> bytes:
     """Return an event that ends a stream; it has no id, so that a caller who comes back goes on where it was."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
+
+
+def _with_cursors(page: LogPage, *, run_id: str) -> Iterator[tuple[LogLine, bytes]]:
+    """Yield each line with the cursor behind it."""
+    for line in page.lines:
+        yield line, encode_log_cursor(page.position_after(line), run_id=run_id).encode()
+
+
+def _event(line: LogLine, cursor: bytes) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (cursor, orjson.dumps(_fields(line)))
 
 
 def _fields(line: LogLine) -> dict[str, str | None]:
@@ -56,6 +64,6 @@ def _stamp(moment: datetime) -> str:
 
 
 def _text(line: LogLine) -> str:
-    message = _BREAK.sub(_INDENT, line.message.rstrip())
+    message = _INDENT.join(line.message.rstrip().splitlines())
     moment = line.time.isoformat(timespec="milliseconds")[:23]
     return f"{moment}Z {line.level.upper():7} {line.node_id or '-'}  {message}\n"

@@ -6,9 +6,8 @@ are read, all of them optional, so that what Dagster adds does no harm; the cont
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -21,20 +20,18 @@ _INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterru
 _FRAMEWORK_ERROR = re.compile(r"^(Dagster|RetryRequested)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
-    """An entry of the event log; `type` is None for what user code has logged."""
+    """An entry of the event log, whose JSON is `body`; `type` is None for what user code has logged."""
 
     id: int
     type: str | None
     step_key: str | None
     body: str
+    entry: Mapping[str, Any] = field(init=False, repr=False)
 
-    @cached_property
-    def entry(self) -> Mapping[str, Any]:
-        """The whole entry."""
-        loaded: Mapping[str, Any] = decode_json(self.body)
-        return loaded
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entry", decode_json(self.body))
 
     @property
     def time(self) -> datetime:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal
 
+from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.events import Event
 from planasonix_orchestrator.contract.names import decode_name
 
@@ -26,23 +27,27 @@ class LogLine:
     message: str
 
 
-def tell_line(event: Event) -> LogLine | None:
-    """Return the line that tells an event, or None if it tells nothing."""
-    level, message = _logged(event) if event.type is None else _happened(event, event.type)
-    if not message:
-        return None
-    return LogLine(event.id, event.time, level, node_of(event.step_key), message)
+def tell_line(event_id: int, kind: str | None, step_key: str | None, body: str) -> LogLine | None:
+    """Return the line that tells an event (its type, step and JSON), or None if it tells nothing."""
+    if kind is None:
+        entry = decode_json(body)
+        time = datetime.fromtimestamp(entry["timestamp"], UTC)
+        level, message = _logged(entry.get("level") or 0, entry.get("user_message") or "")
+    else:
+        event = Event(event_id, kind, step_key, body)
+        time = event.time
+        level, message = _happened(event, kind)
+    return LogLine(event_id, time, level, node_of(step_key), message) if message else None
 
 
-def _logged(event: Event) -> tuple[LogLevel, str]:
+def _logged(number: int, message: str) -> tuple[LogLevel, str]:
     """Tell what user code has logged, or Dagster in its name."""
-    level, message = _level(event.level), event.message
     if message.startswith(_OPENINGS):
         if abandoned := _ABANDONED.match(message):
             return "warning", f"Node not started: {_reasons(abandoned)}"
         if _CHATTER.match(message):
             return "debug", message
-    return level, message
+    return _level(number), message
 
 
 def _happened(event: Event, kind: str) -> tuple[LogLevel, str]:

@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
-from api_adapter.storage.events import Event
-from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, tell_line
+from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, node_of, tell_line
+from api_adapter.storage.nodes import STEP_EVENT_CONDITION
 from api_adapter.storage.positions import LogPosition
 from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
 from planasonix_orchestrator.contract.names import encode_name
 
 _LOOK_BACK = 5000  # ids: far more than can be in flight at once
+_BEFORE_OLDEST = 64  # ids before the first visible event of a run, at which its own first may still be in flight
 _MOST_MISSING = 64  # gaps that stay are of rolled-back writes; only the newest can still be filled
 _FEWEST_AT_ONCE = 100
 
@@ -89,6 +91,8 @@ ORDER BY id"""
 _NEWEST = """
 SELECT id FROM event_logs WHERE (run_id, id) < (%(run)s, 9223372036854775807) AND run_id >= %(run)s
 ORDER BY run_id DESC, id DESC LIMIT 1"""
+_OLDEST = """
+SELECT id FROM event_logs WHERE (run_id, id) > (%(run)s, 0) AND run_id <= %(run)s ORDER BY run_id, id LIMIT 1"""
 _STATE = f"""
 SELECT status, coalesce(({_NEWEST}), 0) AS newest,
        EXISTS (SELECT FROM event_logs WHERE id = ANY(%(missing)s::bigint[]) AND run_id = %(run)s) AS filled
@@ -112,10 +116,16 @@ SELECT id + 1 AS first, next - 1 AS last FROM (
 ) AS pairs WHERE next > id + 1 ORDER BY id DESC LIMIT %(most)s"""
 
 _OF_TOLD_TYPES = "dagster_event_type IS NULL OR dagster_event_type = ANY(%(types)s)"
-# Serious lines are few among many: those that user code has logged are found by the text of their JSON.
-_SERIOUS = r"""(dagster_event_type IS NULL AND event ~ '"level": ?[3-9][0-9]') OR dagster_event_type = ANY(%(types)s)"""
+# Serious lines are few among many, and what user code has logged has its level in its JSON only. strpos finds it early
+# in the text of those that are left out; the others are looked at again.
+_SERIOUS = """
+    (dagster_event_type IS NULL AND strpos(event, '"level": 20') < 1 AND strpos(event, '"level": 10') < 1)
+    OR dagster_event_type = ANY(%(types)s)"""
+# The sum keeps the planner from its statistics: for the few rows that they promise it would read the whole table.
+_SINCE = "timestamp + interval '0' >= %(since)s"
 
 _HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run)s LIMIT 1"
+_STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {STEP_EVENT_CONDITION}"
 
 
 def read_log(
@@ -135,7 +145,7 @@ def read_log(
     return LogPage(
         lines=lines,
         before=after,
-        after=_position(connection, before=after, read=read),
+        after=_position(connection, run_id=run_id, before=after, read=read),
         more=more,
         status=STATUS_OF[found[0].status],
     )
@@ -144,7 +154,7 @@ def read_log(
 def read_log_end(connection: Connection, *, run_id: str) -> LogPosition:
     """Return the position of one who has read the whole log of a run as it is now."""
     newest = rows(connection, _NEWEST, {"run": run_id})
-    return _position(connection, before=LogPosition(), read=newest[0].id if newest else 0)
+    return _position(connection, run_id=run_id, before=LogPosition(), read=newest[0].id if newest else 0)
 
 
 def read_log_state(connection: Connection, *, run_id: str, missing: Sequence[int]) -> LogState | None:
@@ -171,14 +181,17 @@ def without_dead_gaps(connection: Connection, *, run_id: str, position: LogPosit
     return LogPosition(last=position.last, missing=tuple(row.id for row in found))
 
 
-def _position(connection: Connection, *, before: LogPosition, read: int) -> LogPosition:
+def _position(connection: Connection, *, run_id: str, before: LogPosition, read: int) -> LogPosition:
     """Return the position after a page that began at `before` and ended with the event `read`."""
     last = max(before.last, read)
     visible: set[int] = set()
     if before.missing:
         visible = {row.id for row in rows(connection, _VISIBLE, {"ids": list(before.missing)})}
     still_missing = [event_id for event_id in before.missing if event_id not in visible or event_id > read]
-    gaps = _gaps(connection, first=max(before.last, last - _LOOK_BACK) + 1, last=last)
+    begin = before.last
+    if not begin and (oldest := rows(connection, _OLDEST, {"run": run_id})):
+        begin = oldest[0].id - _BEFORE_OLDEST
+    gaps = _gaps(connection, first=max(begin, last - _LOOK_BACK) + 1, last=last)
     return LogPosition(last=last, missing=tuple([*still_missing, *gaps][-_MOST_MISSING:]))
 
 
@@ -206,12 +219,12 @@ class _Reader:
         lines: list[LogLine] = []
         read = 0
         for event in self._events(after, limit=limit):
-            line = tell_line(event)
+            line = tell_line(*event)
             if line is not None and self._filter.passes(line):
                 if len(lines) == limit:
                     return lines, read, True
                 lines.append(line)
-            read = event.id
+            read = event[0]
         return lines, read, False
 
     def newest(self) -> int:
@@ -219,7 +232,7 @@ class _Reader:
         found = rows(self._connection, _NEWEST, self._parameters)
         return found[0].id if found else 0
 
-    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Event]:
+    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Row[Any]]:
         """Yield the events that may be lines: first those that were missing, then those behind the last."""
         if after.missing:
             yield from self._fetch(_LATE, {"missing": list(after.missing)})
@@ -229,12 +242,11 @@ class _Reader:
             yield from events
             if len(events) < most:
                 return
-            last, most = events[-1].id, max(limit // 10, _FEWEST_AT_ONCE)
+            last, most = events[-1][0], max(limit // 10, _FEWEST_AT_ONCE)
 
-    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> list[Event]:
+    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
         text = statement.format(conditions=self._conditions_text)
-        found = rows(self._connection, text, {**self._parameters, **parameters})
-        return [Event(*row) for row in found]
+        return rows(self._connection, text, {**self._parameters, **parameters})
 
     def _conditions(self) -> Iterator[str]:
         if self._filter.level != "debug":
@@ -243,20 +255,18 @@ class _Reader:
             yield _SERIOUS if least > LEVELS["info"] else _OF_TOLD_TYPES
         if self._filter.since is not None:
             self._parameters["since"] = self._filter.since.astimezone(UTC).replace(tzinfo=None)
-            yield "timestamp >= %(since)s"
+            yield _SINCE
         if self._filter.node_id is not None:
             yield self._of_node(self._filter.node_id)
 
     def _of_node(self, node_id: str) -> str:
-        """Return the condition of a node's events.
+        """Return the condition of a node's events: equality with its step, for which there is an index.
 
-        Its step is named after it; where the job is not of our making, without escapes; and in brackets behind the name
-        where there are several steps of a node. Only equality with one key has an index.
+        In jobs that were not compiled by us steps may have other names, and a node several of them.
         """
-        names = dict.fromkeys((encode_name(node_id), node_id)) if node_id else ()
-        for name in names:
-            self._parameters["step"] = name
-            if rows(self._connection, _HAS_STEP, self._parameters):
-                return "step_key = %(step)s"
-        self._parameters["steps"] = [f"{name}[" for name in names]
-        return "step_key ^@ ANY(%(steps)s)"
+        self._parameters["step"] = encode_name(node_id) if node_id else ""
+        if rows(self._connection, _HAS_STEP, self._parameters):
+            return "step_key = %(step)s"
+        steps = [row.step_key for row in rows(self._connection, _STEPS, self._parameters)]
+        self._parameters["steps"] = [step for step in steps if node_of(step) == node_id]
+        return "step_key = ANY(%(steps)s)"
