@@ -30,14 +30,20 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
         for case in cases:
             console.print(f"{case.name}: {case.title}", highlight=False)
         return
-    outcomes = []
+    outcomes, failed = [], []
     with ExitStack() as opened:
         site = Site(FOLDER / "data", opened)
         for case in cases:
             console.print(f"{case.name}: {case.title}", style="dim", highlight=False)
-            outcomes.append(measure(case, site=site, rounds=rounds))
+            try:
+                outcomes.append(measure(case, site=site, rounds=rounds))
+            except AssertionError as error:  # a wrong answer is not measured, and no reason to lose the other cases
+                console.print(f"{case.name} failed: {error}", style="red", highlight=False, markup=False)
+                failed.append(case.name)
     print_table(outcomes, console=console)
     write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-_LENGTH = b"content-length:"
+from benchmarks.wire import answer_size
 
 
 class _Connection(asyncio.Protocol):
@@ -34,7 +34,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         if not self._expected:
-            self._expected = _size(self._received)
+            self._expected = answer_size(self._received)
         if self._expected and len(self._received) >= self._expected:
             self._taken.append(time.perf_counter() - self._sent_at)
             self._send()
@@ -45,18 +45,6 @@ class _Connection(asyncio.Protocol):
         self._expected = 0
         self._sent_at = time.perf_counter()
         self._transport.write(self._request)
-
-
-def _size(received: bytearray) -> int:
-    """Return the size of the answer that has begun to arrive, or 0 if that can't be told yet."""
-    end = received.find(b"\r\n\r\n")
-    if end < 0:
-        return 0
-    head = bytes(received[:end])
-    if not head.startswith(b"HTTP/1.1 200 "):
-        raise RuntimeError(f"not a success: {bytes(received[:500])!r}")
-    (length,) = (line for line in head.lower().split(b"\r\n") if line.startswith(_LENGTH))
-    return end + 4 + int(length.removeprefix(_LENGTH))
 
 
 async def generate(request: bytes, *, port: int, clients: int, seconds: float) -> list[float]:

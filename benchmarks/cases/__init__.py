@@ -1,10 +1,11 @@
 """The list of cases; one file for each kind."""
 
 from benchmarks.cases.fused_pipeline import FUSED_PIPELINE
+from benchmarks.cases.log_streams import LOG_STREAMS
 from benchmarks.cases.requests_per_second import REQUESTS_PER_SECOND
 from benchmarks.cases.run_details import RUN_DETAILS
 from benchmarks.cases.run_logs import RUN_LOGS
 from benchmarks.cases.run_pages import RUN_PAGES
 from benchmarks.frame import Cases
 
-CASES = Cases((FUSED_PIPELINE, *RUN_PAGES, *RUN_DETAILS, *RUN_LOGS, REQUESTS_PER_SECOND))
+CASES = Cases((FUSED_PIPELINE, *RUN_PAGES, *RUN_DETAILS, *RUN_LOGS, REQUESTS_PER_SECOND, *LOG_STREAMS))

@@ -23,7 +23,7 @@ def build(site: Site) -> Iterator[Sides]:
     readers = readers_of(site, runs=LARGE)
     check_equal({"ours": readers.ours.page(PageQuery()), "GraphQL": readers.graphql.page(PageQuery())}, least=50)
     ours = readers.our_service.request("GET", page_path(PageQuery()))
-    stock = readers.webserver.request("POST", "/graphql", runs_question({}))
+    stock = readers.webserver.request("POST", "/graphql", body=runs_question({}))
     yield Sides(
         ours=lambda: load(readers.our_service, ours),
         stock=lambda: load(readers.webserver, stock),

@@ -10,6 +10,7 @@ from benchmarks.frame import Case, Goal, Measure, Sides, Site, typical
 from benchmarks.readers import LARGE, SMALL, Readers, readers_of
 from benchmarks.reading import PageQuery, Reading, RunFacts, check_equal
 from benchmarks.record.seeding import RARE
+from benchmarks.wire import NotSuccessfulError
 
 
 class _Asked(NamedTuple):
@@ -60,7 +61,7 @@ def _leads_on(readers: Readers, known: _Asked) -> bool:
     """Whether our service still takes a cursor: what it accepts is its own affair and may have changed."""
     try:
         return bool(readers.ours.page(known.query, cursor=known.cursor).facts())
-    except AssertionError:
+    except NotSuccessfulError:
         return False
 
 

@@ -17,7 +17,7 @@ from benchmarks.reading.facts import (
 from benchmarks.services import Client
 from planasonix_orchestrator.contract.ids import decode_run_id, encode_run_id
 
-_STEP = 500  # the largest page
+_LARGEST_PAGE = 500
 
 
 class OurReader:
@@ -50,13 +50,13 @@ class OurReader:
         path = f"/api/runs/{encode_run_id(dagster_id)}/logs?{chosen}"
         return Reading(fetch=lambda: self._client.get(path), tell=_lines)
 
-    def walk_runs(self, *, past: int) -> tuple[str, str]:
-        """Return the cursor behind so many runs (or up to 499 more), and the Dagster id of the run before it."""
+    def walk_runs(self, *, past: int, step: int = _LARGEST_PAGE) -> tuple[str, str]:
+        """Return the cursor behind so many runs (or up to a page more), and the Dagster id of the run before it."""
         cursor: str | None = None
         seen = 0
         while True:
             more = f"&cursor={cursor}" if cursor else ""
-            answer = self._client.get(f"/api/runs?limit={_STEP}{more}")
+            answer = self._client.get(f"/api/runs?limit={step}{more}")
             seen += len(answer["data"])
             cursor = answer["meta"]["cursor"]
             assert cursor, f"the list ends after {seen} runs"

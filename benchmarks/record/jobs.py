@@ -65,8 +65,8 @@ def build_benchmark_job(name: str, *, nodes: int, folder: Path) -> BenchmarkJob:
     return BenchmarkJob(definition=definition, run_config={**default_run_config(plan), **_QUIET})
 
 
-def execute(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:
-    """Queue, launch and execute a run in this process with all the events of a real one, and return it."""
+def launch(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:
+    """Queue and launch a run with the events of a real one, and return it; nothing executes it."""
     run = instance.create_run_for_job(
         job.definition,
         run_config=job.run_config,
@@ -78,8 +78,14 @@ def execute(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:
     instance.report_dagster_event(starting, run_id=run.run_id)
     launched = instance.get_run_by_id(run.run_id)
     assert launched is not None
+    return launched
+
+
+def execute(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:
+    """Launch a run, execute it in this process and return it as it is then: a success."""
+    launched = launch(job, instance=instance)
     execute_run(InMemoryJob(job.definition), launched, instance, raise_on_error=True)
-    done = instance.get_run_by_id(run.run_id)
+    done = instance.get_run_by_id(launched.run_id)
     assert done is not None
     assert done.is_success
     return done

@@ -57,29 +57,27 @@ class RecordServer:
         home = self._folder / name
         marker = home / f"landmarks-{VERSION}.json"
         url = self.postgres.url(name)
-        if not marker.exists():
-            self._make(name, size=size, home=home, marker=marker)
-        landmarks = Landmarks(**json.loads(marker.read_text(encoding="utf-8")))
-        return Record(url=url, home=home, runs=size.runs, landmarks=landmarks)
-
-    def _make(self, name: str, *, size: Size, home: Path, marker: Path) -> None:
+        if marker.exists():
+            landmarks = Landmarks(**json.loads(marker.read_text(encoding="utf-8")))
+            return Record(url=url, home=home, runs=size.runs, landmarks=landmarks)
         with closing(psycopg2.connect(self.postgres.url())) as server:
             server.autocommit = True
             with server.cursor() as cursor:
                 cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.postgres.create_database(name)
-        write_home(home, url=self.postgres.url(name))
-        with open_instance(home) as instance:
-            landmarks = seed(
-                self.postgres.url(name),
-                instance=instance,
-                size=size,
-                until=datetime.now(UTC) - timedelta(minutes=1),
-                folder=home / "pipelines",
-            )
+        record = make_record(url, home=home, size=size, until=datetime.now(UTC) - timedelta(minutes=1))
         part = marker.with_suffix(".part")
-        part.write_text(json.dumps(asdict(landmarks)), encoding="utf-8")
+        part.write_text(json.dumps(asdict(record.landmarks)), encoding="utf-8")
         part.replace(marker)
+        return record
+
+
+def make_record(url: str, *, home: Path, size: Size, until: datetime) -> Record:
+    """Have Dagster make its schema in an empty database, and seed it with runs of the year until a moment."""
+    write_home(home, url=url)
+    with open_instance(home) as instance:
+        landmarks = seed(url, instance=instance, size=size, until=until, folder=home / "pipelines")
+    return Record(url=url, home=home, runs=size.runs, landmarks=landmarks)
 
 
 def write_home(home: Path, *, url: str) -> None:
