@@ -4,9 +4,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from api_adapter.dependencies import Services
-from api_adapter.errors import ApiError, Detail, UnavailableError
+from api_adapter.errors import ApiError, Detail, UnavailableError, UnknownSchemaError
 
 _OLDEST_HEARTBEAT = timedelta(seconds=90)  # the daemon gives one every 30 s
+_PARTS = ("postgres", "schema", "daemon", "codeLocation")
 
 
 class NotReadyError(ApiError):
@@ -22,29 +23,34 @@ class NotReadyError(ApiError):
 
 def check_readiness(services: Services) -> dict[str, str]:
     """Return every part as ``ok``; `NotReadyError` names those that are not."""
-    checks: dict[str, Callable[[], str | None]] = {
-        "postgres": services.storage.check,
-        "daemon": lambda: _daemon_trouble(services),
-        "codeLocation": services.control.check,
-    }
-    reasons = {part: reason for part, check in checks.items() if (reason := _reason(check))}
+    reasons = _database_trouble(services) or _daemon_trouble(services)  # the one is told by the other
+    reasons |= _trouble("codeLocation", services.control.check)
     if reasons:
         raise NotReadyError(reasons)
-    return dict.fromkeys(checks, "ok")
+    return dict.fromkeys(_PARTS, "ok")
 
 
-def _daemon_trouble(services: Services) -> str | None:
+def _database_trouble(services: Services) -> dict[str, str]:
+    try:
+        return _trouble("postgres", services.storage.check)
+    except UnknownSchemaError as error:
+        return {"schema": error.message}
+
+
+def _daemon_trouble(services: Services) -> dict[str, str]:
     heartbeat = services.storage.last_heartbeat()
     if heartbeat is None:
-        return "The Dagster daemon has never run here, so runs would stay queued. Start `dagster-daemon run`."
+        reason = "The Dagster daemon has never run here, so runs would stay queued. Start `dagster-daemon run`."
+        return {"daemon": reason}
     age = services.clock() - heartbeat
     if age > _OLDEST_HEARTBEAT:
-        return f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. Restart it."
-    return None
+        return {"daemon": f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. Restart it."}
+    return {}
 
 
-def _reason(check: Callable[[], str | None]) -> str | None:
+def _trouble(part: str, check: Callable[[], None]) -> dict[str, str]:
     try:
-        return check()
+        check()
     except UnavailableError as error:
-        return error.message
+        return {part: error.message}
+    return {}

@@ -21,7 +21,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        worker = str(os.getpid())
+        self.worker = str(os.getpid())
         self._latency = Histogram(
             "planasonix_http_request_duration_seconds",
             "Time from the arrival of a request to the beginning of its answer, in seconds.",
@@ -32,8 +32,7 @@ class Telemetry:
         streams = Gauge(
             "planasonix_open_streams", "Streams of logs that are open now.", ("worker",), registry=self.registry
         )
-        self.streams = OpenStreams(streams.labels(worker))
-        self._worker = worker
+        self.streams = OpenStreams(streams.labels(self.worker))
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, method: str, route: str | None, status: int, *, seconds: float) -> None:
@@ -41,7 +40,7 @@ class Telemetry:
         key = (method if method in _METHODS else _OTHER, route or _UNMATCHED, status)
         child = self._children.get(key)
         if child is None:  # looking it up by labels takes far longer than counting
-            child = self._children[key] = self._latency.labels(self._worker, *map(str, key))
+            child = self._children[key] = self._latency.labels(self.worker, *map(str, key))
         child.observe(seconds)
 
 
