@@ -1,7 +1,7 @@
 """A small code location, published as the orchestrator publishes its own: what the API's tests run."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -149,6 +149,23 @@ def planned(node: Mapping[str, Any], *, stage: int) -> dict[str, Any]:
         "retries": 0,
         "timeoutSeconds": None,
     }
+
+
+@dg.op(out=dg.DynamicOut())
+def split() -> Iterator[dg.DynamicOutput[int]]:
+    for number in (1, 2):
+        yield dg.DynamicOutput(number, mapping_key=str(number))
+
+
+@dg.op
+def work_on(context: dg.OpExecutionContext, part: int) -> None:
+    context.log.info("part %s", part)
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def fan_out() -> None:
+    """A job whose steps are known only once it runs."""
+    split().map(work_on)
 
 
 def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]:
