@@ -21,6 +21,10 @@ from benchmarks.reading.facts import (
 )
 
 _RUN = "id, run_id, pipeline_name, status, create_timestamp, start_time, end_time"
+_OF_NODE = "run_id = %(run)s AND id > %(after)s AND step_key = %(node)s"
+# Compared as rows: by id alone, Postgres walks the primary key through the events of other runs.
+_OF_RUN = f"""
+    (run_id, id) > (%(run)s, %(after)s) AND (run_id, id) < (%(run)s, {(1 << 63) - 1}) AND step_key IS NOT NULL"""
 _TAGS = "SELECT run_id, key, value FROM run_tags WHERE run_id = ANY(%s)"
 _ONE = f"SELECT {_RUN} FROM runs WHERE run_id = %s"
 _STEPS = """
@@ -81,11 +85,9 @@ class SqlReader:
 
     def log(self, dagster_id: str, *, after: int = 0, node: str | None = None) -> Reading[LineFacts]:
         """Ask for a page of what nodes have logged, behind an event, of one node or all."""
-        # By run_id too: by id alone, Postgres would walk the primary key through the events of other runs.
-        of_node = "AND step_key = %(node)s" if node else "AND step_key IS NOT NULL"
         text = f"""
             SELECT id, event FROM event_logs
-            WHERE run_id = %(run)s AND id > %(after)s AND dagster_event_type IS NULL {of_node}
+            WHERE {_OF_NODE if node else _OF_RUN} AND dagster_event_type IS NULL
             ORDER BY run_id, id LIMIT {LOG_PAGE}"""
         values = {"run": dagster_id, "after": after, "node": node}
         return Reading(fetch=lambda: self._rows(text, values), tell=_lines)
