@@ -14,6 +14,8 @@ from api_adapter.health.endpoints import router as health
 from api_adapter.logs.endpoints import router as logs
 from api_adapter.middleware import Telemetry, build_middleware
 from api_adapter.pipelines.endpoints import router as pipelines
+from api_adapter.reference.document import DESCRIPTION, TAGS
+from api_adapter.reference.page import add_reference
 from api_adapter.runs.endpoints import router as runs
 from api_adapter.settings import ApiSettings
 
@@ -35,6 +37,10 @@ def create_app(
         title="Planasonix Runs API",
         version=version("planasonix"),
         summary="Start, watch and cancel pipeline runs that Dagster executes.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan,
         servers=[{"url": "/"}, {"url": "/v1", "description": "Versioned base path; the same routes."}],
         redirect_slashes=False,  # a redirect would name this host as the service sees it, not as a proxy's caller does
@@ -45,6 +51,7 @@ def create_app(
     )
     app.state.telemetry = telemetry
     add_exception_handlers(app)
+    add_reference(app)
     app.include_router(health)
     for resource in (runs, logs, pipelines):
         app.include_router(resource, prefix="/api")

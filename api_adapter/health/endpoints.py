@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response, Security
+from fastapi import APIRouter, Request, Response, Security
 
 from api_adapter.auth import GuardedRoute, Principal, Requirement, Scope, public
 from api_adapter.dependencies import ServicesDependency
@@ -66,9 +66,8 @@ def get_metrics(
     services: ServicesDependency,
     *,
     principal: Annotated[Principal, Security(_SCRAPES, scopes=[Scope.PIPELINES_READ.value])],
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Return the figures for Prometheus, also while the database is away: then without those of runs."""
-    telemetry = request.app.state.telemetry
+    telemetry, accept = request.app.state.telemetry, request.headers.get("accept", "")
     body, media_type = write_metrics(services if principal.scopes else None, telemetry=telemetry, accept=accept)
     return Response(body, media_type=media_type)

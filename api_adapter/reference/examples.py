@@ -1,0 +1,230 @@
+"""Examples of bodies and answers, by operation: the run of the product's own reference, and what belongs to it."""
+
+from typing import Any
+
+_RUN = "run_01j8k2m4n5p6q7r8s9t0v1w2x3"
+_PIPELINE = "pl_02hqabc"
+_QUEUED = "2025-03-27T01:59:58Z"
+_STARTED = "2025-03-27T02:00:00Z"
+_FINISHED = "2025-03-27T02:18:42Z"
+
+_SUMMARY = {
+    "id": _RUN,
+    "pipelineId": _PIPELINE,
+    "status": "succeeded",
+    "trigger": "schedule",
+    "startedAt": _STARTED,
+    "finishedAt": _FINISHED,
+    "durationSeconds": 1122,
+}
+_RUNS = {
+    "data": [
+        _SUMMARY,
+        {
+            "id": "run_01j7j1k2m4n5p6q7r8s9t0v1w2",
+            "pipelineId": _PIPELINE,
+            "status": "failed",
+            "trigger": "manual",
+            "startedAt": "2025-03-26T14:12:00Z",
+            "finishedAt": "2025-03-26T14:14:05Z",
+            "durationSeconds": 125,
+        },
+    ],
+    "meta": {"cursor": "eyJhdCI6MTAyMywib2YiOiI1ZjNhOWM0ZDFlMmIwNzg2In0"},
+}
+_NODE_TIMES = {"startedAt": "2025-03-27T02:00:05Z", "finishedAt": "2025-03-27T02:04:10Z", "durationSeconds": 245}
+_PIPELINE_SUMMARY = {
+    "id": _PIPELINE,
+    "name": "crm_to_warehouse",
+    "projectId": "prj_crm",
+    "folderId": None,
+    "status": "active",
+    "updatedAt": "2025-03-20T09:30:00Z",
+}
+_COUNTS = {"queued": 0, "running": 1, "succeeded": 57, "failed": 3, "canceled": 1}
+
+ANSWERS: dict[str, Any] = {
+    "getLiveness": {"status": "ok"},
+    "getReadiness": {
+        "status": "ready",
+        "checks": {"postgres": "ok", "schema": "ok", "daemon": "ok", "codeLocation": "ok"},
+    },
+    "listRuns": _RUNS,
+    "listPipelineRuns": _RUNS,
+    "getRunStats": {
+        "from": "2025-03-26T00:00:00Z",
+        "to": None,
+        "total": 62,
+        "byStatus": _COUNTS,
+        "byDay": [
+            {"day": "2025-03-26", "queued": 0, "running": 0, "succeeded": 40, "failed": 3, "canceled": 1},
+            {"day": "2025-03-27", "queued": 0, "running": 1, "succeeded": 17, "failed": 0, "canceled": 0},
+        ],
+        "failureRate": 0.05,
+        "durationSeconds": {"p50": 1080.5, "p95": 1311},
+    },
+    "getRun": {
+        **_SUMMARY,
+        "pipelineName": "crm_to_warehouse",
+        "pipelineVersion": "0f3c9a1d5b7e2468",
+        "environmentId": None,
+        "trigger": {"type": "schedule", "scheduleId": "sch_01"},
+        "queuedAt": _QUEUED,
+        "variables": {"day": "2025-03-26", "apiToken": "***"},
+        "metrics": {
+            "rowsRead": 2450000,
+            "rowsWritten": 2450000,
+            "bytesRead": 1503238553,
+            "bytesWritten": 987654321,
+            "bytesShuffled": 1073741824,
+            "cpuSeconds": 412.5,
+            "peakMemoryBytes": 734003200,
+            "costUnits": 7.231,
+        },
+        "error": None,
+        "retryOf": None,
+        "cancelRequestedAt": None,
+        "cancelRequestedBy": None,
+        "canceledBy": None,
+    },
+    "listRunNodes": {
+        "runId": _RUN,
+        "nodes": [
+            {
+                "nodeId": "n_source",
+                "type": "source.postgres",
+                "status": "succeeded",
+                **_NODE_TIMES,
+                "retries": 0,
+                "attempts": [{"attempt": 1, "status": "succeeded", **_NODE_TIMES, "error": None}],
+                "metrics": {"rowsOut": 2450000, "bytesRead": 1503238553, "cpuSeconds": 96.1},
+                "error": None,
+            }
+        ],
+    },
+    "getRunStack": "Traceback (most recent call last):\n  ...\nValueError: column 'amount' does not exist\n",
+    "listRunLogs": {
+        "runId": _RUN,
+        "lines": [
+            {"ts": "2025-03-27T02:00:06Z", "level": "info", "nodeId": "n_source", "message": "Started JDBC read"},
+            {
+                "ts": "2025-03-27T02:04:09Z",
+                "level": "info",
+                "nodeId": "n_source",
+                "message": "Read completed: 2450000 rows",
+            },
+        ],
+        "nextCursor": "crs_01j8k2m4n5p6q7r8s9t0v1w2x3_0042",
+    },
+    "cancelRun": {
+        "id": _RUN,
+        "status": "cancel_requested",
+        "message": "Cancellation accepted; workers will stop after current safe point.",
+    },
+    "listPipelines": {
+        "data": [_PIPELINE_SUMMARY],
+        "meta": {
+            "total": 1,
+            "problems": [
+                {
+                    "code": "unknown_type",
+                    "message": "there is no node type 'source.postgre'",
+                    "file": "orders.yaml",
+                    "line": 4,
+                    "column": 11,
+                    "path": "$.nodes[0].type",
+                    "hint": "did you mean 'source.postgres'?",
+                    "pipelineId": "pl_orders",
+                }
+            ],
+        },
+    },
+    "getPipeline": {
+        "id": _PIPELINE,
+        "name": "crm_to_warehouse",
+        "status": "active",
+        "version": "0f3c9a1d5b7e2468",
+        "updatedAt": "2025-03-20T09:30:00Z",
+        "nodes": [
+            {
+                "id": "n_source",
+                "type": "source.postgres",
+                "config": {"connectionId": "conn_pg", "table": "public.contacts"},
+            },
+            {
+                "id": "n_sink",
+                "type": "destination.parquet",
+                "config": {"path": "contacts.parquet"},
+            },
+        ],
+        "edges": [{"id": "e1", "source": "n_source", "target": "n_sink"}],
+    },
+    "getExecutionStatus": {
+        "pipelineId": _PIPELINE,
+        "runId": _RUN,
+        "status": "running",
+        "progress": {"completedNodes": 1, "totalNodes": 2},
+        "startedAt": _STARTED,
+    },
+    "getExecutionPlan": {
+        "pipelineId": _PIPELINE,
+        "version": "0f3c9a1d5b7e2468",
+        "order": ["n_source", "n_sink"],
+        "steps": [
+            {
+                "nodeId": "n_source",
+                "type": "source.postgres",
+                "name": None,
+                "stage": 0,
+                "storage": "view",
+                "reason": "read once",
+                "inputs": [],
+                "retries": 2,
+                "timeoutSeconds": None,
+            },
+            {
+                "nodeId": "n_sink",
+                "type": "destination.parquet",
+                "name": None,
+                "stage": 1,
+                "storage": "none",
+                "reason": "has no rows to keep",
+                "inputs": [{"nodeId": "n_source", "port": "rows"}],
+                "retries": 0,
+                "timeoutSeconds": None,
+            },
+        ],
+        "stages": [{"stage": 0, "nodeIds": ["n_source"]}, {"stage": 1, "nodeIds": ["n_sink"]}],
+    },
+    "startRun": {"runId": _RUN, "pipelineId": _PIPELINE, "status": "queued", "queuedAt": _QUEUED},
+}
+
+BODIES: dict[str, Any] = {"startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production"}}
+
+_ID = "9f0c1d2e3b4a59687786958473625140"
+
+
+def _error(code: str, message: str, **details: str) -> dict[str, Any]:
+    told = [{"field": field, "issue": issue} for field, issue in details.items()]
+    return {"error": {"code": code, "message": message, "details": told, "requestId": _ID}}
+
+
+_BUG = _error("internal_error", "The service failed to answer this request; its log says why, under this request id.")
+ERRORS: dict[str, Any] = {
+    "400": _error(
+        "invalid_request",
+        "limit: Input should be less than or equal to 500",
+        limit="Input should be less than or equal to 500",
+    ),
+    "401": _error("unauthorized", "The credential is not valid: it is malformed, unknown, expired or revoked."),
+    "403": _error("forbidden", "This credential lacks the scope pipelines:read.", scope="pipelines:read is missing"),
+    "404": _error("run_not_found", f"There is no run '{_RUN}'. GET /api/runs lists the runs."),
+    "406": _error("not_acceptable", "A log can be sent as application/json, text/plain; none of these is accepted."),
+    "409": _error("run_finished", f"Run '{_RUN}' has already succeeded and can't be canceled.", status="succeeded"),
+    "413": _error("payload_too_large", "The body is larger than 1048576 bytes."),
+    "415": _error("unsupported_media_type", "The body must be JSON, sent with Content-Type: application/json."),
+    "429": _error("rate_limited", "The budget of this credential is used up. Try again in 12 s."),
+    "503": _error("unavailable", "The database can't be reached at the moment. Try again shortly."),
+    "504": _error("timeout", "The database took too long to answer. Ask for less, or try again."),
+    "default": _BUG,
+}
