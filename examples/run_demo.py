@@ -53,7 +53,7 @@ def main() -> int:
 def _run_all(stack: Stack, *, data: Path, console: Console) -> list[str]:
     expected = Expected(data=data, output=OUTPUT, postgres_url=stack.postgres_url, minimum_flights=MINIMUM_FLIGHTS)
     wrong: list[str] = []
-    with httpx.Client(base_url=stack.api_url, timeout=30) as http:
+    with stack.client() as http:
         client = Client(http)
         client.wait_for_pipelines({pipeline_id for pipeline_id, _ in RUNS})
         for pipeline_id, variables in RUNS:

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
-
 from examples.demo.client import Client
 from examples.demo.data import EXAMPLES, PIPELINES, prepare_data
 from examples.demo.stack import running_stack
@@ -34,7 +32,7 @@ def main() -> None:
     prepare_data()
     IMAGES.mkdir(parents=True, exist_ok=True)
     with running_stack(pipelines=PIPELINES, state=Path(".planasonix/demo").absolute()) as stack:
-        with httpx.Client(base_url=stack.api_url, timeout=30) as http:
+        with stack.client() as http:
             client = Client(http)
             client.wait_for_pipelines({PIPELINE_ID})
             run_id = client.start(PIPELINE_ID, variables={})

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, on which thing, when, from where, with which result. Nothing in it is ever changed."""
+"""The audit trail: who did what, on which thing, when, from where, with which result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,10 +59,11 @@ class AuditTrail:
         (row,) = self._database.write(insert(AUDIT_EVENTS).values(values).returning(_EVENT.id))
         return int(row[0])
 
-    def finish(self, event_id: int, *, status: int, detail: Mapping[str, Any]) -> None:
-        """Write down how the action ended."""
+    def finish(self, event_id: int, *, status: int, detail: Mapping[str, Any], resource: str | None = None) -> None:
+        """Write down how the action ended, and the resource where that was not known before."""
+        named = {} if resource is None else {"resource": resource}
         statement = update(AUDIT_EVENTS).where(_EVENT.id == event_id)
-        self._database.write(statement.values(status=status, detail=dict(detail)))
+        self._database.write(statement.values(status=status, detail=dict(detail), **named))
 
     def list_events(self, filter_by: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEvent]:
         """Return at most `limit` events, the newest first, older than the one with the id `before`."""

@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
+
+import httpx
 
 PLANASONIX = Path(sys.executable).with_name("planasonix")
 SECONDS_TO_START = 180
@@ -23,11 +25,17 @@ class StackError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """A running stack: where its API and the Dagster UI answer, and the URL of its Postgres."""
+    """A running stack: where its API and the Dagster UI answer, the key of the API, and the URL of its Postgres."""
 
     api_url: str
+    api_key: str = field(repr=False)
     dagster_url: str
     postgres_url: str
+
+    def client(self) -> httpx.Client:
+        """Return a client of the API that sends the key."""
+        headers = {"Authorization": f"Bearer {self.api_key}"}
+        return httpx.Client(base_url=self.api_url, headers=headers, timeout=30)
 
 
 @contextmanager
@@ -92,6 +100,7 @@ def _stack(ready: dict[str, Any], *, state: Path) -> Stack:
     urls = {part["name"]: part["url"] for part in ready["parts"]}
     return Stack(
         api_url=urls["api"],
+        api_key=(state / "api-key").read_text(encoding="ascii").strip(),
         dagster_url=urls["webserver"],
         postgres_url=environment(state)["PLANASONIX_POSTGRES_URL"],
     )

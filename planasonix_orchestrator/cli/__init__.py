@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
 import click
 
+from planasonix_orchestrator.cli.env import find_stack
+from planasonix_orchestrator.contract.commands import COMMAND_GROUP
 from planasonix_orchestrator.errors import PlanasonixError
 
 COMMANDS: Mapping[str, str] = {
@@ -20,19 +22,37 @@ COMMANDS: Mapping[str, str] = {
 }
 
 
+class BrokenCommandError(PlanasonixError):
+    """A command that another package adds can't be loaded."""
+
+    def __init__(self, name: str, *, place: str, reason: str) -> None:
+        super().__init__(f"The command {name!r} can't be loaded from {place}: {reason}.\nInstall its package again.")
+
+
 class LazyGroup(click.Group):
-    """A group that imports a command when it is used, and prints our errors plainly."""
+    """A group that imports a command when it is used, and prints our errors plainly.
+
+    To its own commands it adds those of the entry-point group `COMMAND_GROUP`.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order of use."""
-        return list(COMMANDS)
+        return [*COMMANDS, *sorted(_added())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Return the command of this name; None if there is none."""
-        if cmd_name not in COMMANDS:
+        command: click.Command
+        if cmd_name in COMMANDS:
+            module, _, name = COMMANDS[cmd_name].partition(":")
+            command = getattr(import_module(module), name)
+            return command
+        added = _added().get(cmd_name)
+        if added is None:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        try:
+            command = added.load()
+        except (ImportError, AttributeError) as error:
+            raise BrokenCommandError(cmd_name, place=added.value, reason=str(error)) from error
         return command
 
     def main(self, args: Sequence[str] | None = None, *arguments: Any, **options: Any) -> Any:
@@ -46,5 +66,11 @@ class LazyGroup(click.Group):
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("planasonix"), prog_name="planasonix")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Run Planasonix pipelines on your own Dagster."""
+    ctx.obj = find_stack
+
+
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=COMMAND_GROUP) if point.name not in COMMANDS}

@@ -1,6 +1,7 @@
 """`planasonix env`: what plain `dagster` commands need to work beside a running stack."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,15 @@ class MissingPostgresUrlError(PlanasonixError):
 )
 def env_command(*, state: Path | None) -> None:
     """Print the exports by which `dagster` commands find the running stack: eval "$(planasonix env)"."""
+    for name, value in find_stack(state).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def find_stack(state: Path | None) -> Mapping[str, str]:
+    """Return the variables by which the parts of a running stack find each other.
+
+    `NotRunningError` if none runs on the state directory, `MissingPostgresUrlError` if its Postgres is not known.
+    """
     from planasonix_orchestrator.runtime.parts import stack_environment
     from planasonix_orchestrator.runtime.state import read_record
 
@@ -42,5 +52,4 @@ def env_command(*, state: Path | None) -> None:
         pipelines=Path(record.pipelines),
         postgres_url=None if record.embedded else settings.postgres_url,
     )
-    for name, value in stack_environment(settings, code_server_port=record.code_server_port).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    return stack_environment(settings, code_server_port=record.code_server_port)

@@ -1,6 +1,7 @@
 """`planasonix up`: the whole stack in the foreground."""
 
 import json
+import shlex
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from planasonix_orchestrator.runtime.first_key import KEY_FILE
 from planasonix_orchestrator.runtime.stack import DEFAULT_PORTS, RunningPart, run_stack
 from planasonix_orchestrator.settings import Settings, load_settings
 
@@ -40,11 +42,15 @@ def up_command(
 
     Prints one table when all parts are well, and afterwards only what somebody should know. A port that is taken is
     replaced by a free one. Postgres is an embedded server, unless PLANASONIX_POSTGRES_URL names another.
+
+    The first start makes an API key, prints it once, and keeps it in the file api-key of the state directory.
     """
     settings = chosen_settings(pipelines=pipelines, state=state)
 
-    def when_well(parts: Sequence[RunningPart]) -> None:
-        show_parts(parts, as_json=as_json)
+    def when_well(parts: Sequence[RunningPart], first_key: str | None) -> None:
+        show_parts(parts, as_json=as_json, first_key=first_key)
+        if first_key is not None and not as_json:
+            show_first_key(first_key, file=settings.state / KEY_FILE)
         if verbose:
             for running in parts:
                 if running.part.log is not None:
@@ -68,12 +74,18 @@ def chosen_settings(*, pipelines: Path | None, state: Path | None) -> Settings:
     )
 
 
-def show_parts(parts: Sequence[RunningPart], *, as_json: bool) -> None:
-    """Print the parts as a table (plain in a pipe) or as one line of JSON."""
+def show_parts(parts: Sequence[RunningPart], *, as_json: bool, first_key: str | None = None) -> None:
+    """Print the parts as a table (plain in a pipe) or as one line of JSON, which has the first key too, if any."""
     if as_json:
-        click.echo(json.dumps(_as_json(parts)))
+        click.echo(json.dumps({**_as_json(parts), **({"firstKey": first_key} if first_key else {})}))
     else:
         _print_table(parts)
+
+
+def show_first_key(key: str, *, file: Path) -> None:
+    """Print the key of a first start on stderr, and how it is used."""
+    click.echo(f"\nAPI key, shown this once and kept in {file}:\n  {key}", err=True)
+    click.echo(f'Send it as: curl -H "Authorization: Bearer $(cat {shlex.quote(str(file))})" ...', err=True)
 
 
 def _as_json(parts: Sequence[RunningPart]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-API = "api_adapter.asgi:load_app"
+API = "api_adapter"  # run as a module, never imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,12 @@ def stack_environment(settings: Settings, *, code_server_port: int) -> dict[str,
     }
 
 
+def process_environment(settings: Settings, *, code_server_port: int) -> dict[str, str]:
+    """Return the whole environment of the stack's processes, by which they are known when they must be ended."""
+    shared = stack_environment(settings, code_server_port=code_server_port)
+    return {**os.environ, **shared, STACK_VARIABLE: str(settings.state)}
+
+
 def write_dagster_home(settings: Settings) -> None:
     """Make the Dagster home, with the templates of dagster.yaml and workspace.yaml as they are now."""
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
@@ -83,8 +89,7 @@ def write_dagster_home(settings: Settings) -> None:
 
 def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     """Return the parts; the first is Postgres, without which the others can't start."""
-    shared = stack_environment(settings, code_server_port=ports.code_server)
-    environment = {**os.environ, **shared, STACK_VARIABLE: str(settings.state)}
+    environment = process_environment(settings, code_server_port=ports.code_server)
 
     def python_part(name: str, *command: str, url: str, probe: health.Probe) -> Part:
         return Part(
@@ -124,7 +129,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
         ),
         python_part(
             "api",
-            *("uvicorn", "--factory", API, "--host", LOOPBACK, "--port", str(ports.api), "--no-access-log"),
+            *(API, "serve", "--host", LOOPBACK, "--port", str(ports.api)),
             url=api_url,
             probe=health.http_probe(f"{api_url}/livez"),
         ),

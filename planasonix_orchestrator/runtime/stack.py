@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from planasonix_orchestrator.runtime.code_server import reload_code
 from planasonix_orchestrator.runtime.errors import MissingPipelinesError
+from planasonix_orchestrator.runtime.first_key import FirstKeyError, make_first_key
 from planasonix_orchestrator.runtime.leftovers import end_leftovers, guarded
-from planasonix_orchestrator.runtime.parts import Part, Ports, build_parts, write_dagster_home
+from planasonix_orchestrator.runtime.parts import Part, Ports, build_parts, process_environment, write_dagster_home
 from planasonix_orchestrator.runtime.ports import LOOPBACK, choose_port
 from planasonix_orchestrator.runtime.state import StackRecord, locked, write_record
 from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor, Tell
@@ -34,14 +35,15 @@ def run_stack(
     settings: Settings,
     *,
     wished: Ports = DEFAULT_PORTS,
-    when_well: Callable[[Sequence[RunningPart]], None],
+    when_well: Callable[[Sequence[RunningPart], str | None], None],
     tell: Tell,
     pace: Pace | None = None,
 ) -> None:
     """Run the stack until Ctrl-C, SIGTERM or SIGHUP, and leave nothing behind, however it ends.
 
     `AlreadyRunningError`, `MissingPipelinesError` or `PartError` if it can't run. `tell` gets one line for each thing
-    that somebody should know.
+    that somebody should know. `when_well` gets the parts and, when the stack runs for the first time, the API key that
+    was made for it, which nothing tells again.
     """
     if not settings.pipelines.is_dir():
         raise MissingPipelinesError(settings.pipelines)
@@ -60,11 +62,23 @@ def run_stack(
         reload = partial(reload_code, ports.code_server, webserver=f"http://{LOOPBACK}:{ports.webserver}")
         watcher = PipelineWatcher(settings.pipelines, reload=reload, tell=tell)
 
+        environment = process_environment(settings, code_server_port=ports.code_server)
+
         async def show() -> None:
+            await supervisor.keepers[0].well.wait()  # Postgres, where the key is kept
+            key = await asyncio.to_thread(_first_key, settings, environment=environment, tell=tell)
             await supervisor.well()
-            when_well([RunningPart(part=keeper.part, pid=keeper.pid) for keeper in supervisor.keepers])
+            when_well([RunningPart(part=keeper.part, pid=keeper.pid) for keeper in supervisor.keepers], key)
 
         asyncio.run(_until_signal(supervisor.run(show(), watcher.watch(supervisor.well))))
+
+
+def _first_key(settings: Settings, *, environment: Mapping[str, str], tell: Tell) -> str | None:
+    try:
+        return make_first_key(settings.state, environment=environment)
+    except FirstKeyError as error:
+        tell(str(error))
+        return None
 
 
 async def _until_signal(running: Coroutine[object, None, None]) -> None:

@@ -3,14 +3,17 @@
 import json
 import os
 import socket
+import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from planasonix_orchestrator.cli import main
-from planasonix_orchestrator.cli.up import show_parts
+from planasonix_orchestrator.cli.up import show_first_key, show_parts
 from planasonix_orchestrator.runtime.parts import Ports, build_parts
 from planasonix_orchestrator.runtime.ports import LOOPBACK
 from planasonix_orchestrator.runtime.stack import RunningPart
@@ -106,3 +109,48 @@ def test_a_postgres_that_is_not_there_ends_it(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "postgres did not start" in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_the_first_key_is_printed_apart_from_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, with the file that keeps it; in JSON it is a member of the object, which otherwise has none."""
+    show_first_key("plnx_live_x", file=tmp_path / "api-key")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "plnx_live_x" in printed.err
+    assert str(tmp_path / "api-key") in printed.err
+    for key, expected in (("plnx_live_x", {"parts", "firstKey"}), (None, {"parts"})):
+        show_parts(shown(tmp_path), as_json=True, first_key=key)
+        assert set(json.loads(capsys.readouterr().out)) == expected
+
+
+@pytest.mark.stack
+def test_the_first_start_makes_a_key_and_later_ones_keep_it(tmp_path: Path) -> None:
+    """The key is printed once, kept for its owner alone, never an argument, and opens the API after a restart too."""
+    for start in range(2):
+        stack = Stack(tmp_path)
+        try:
+            kept = stack.state / "api-key"
+            key = kept.read_text(encoding="ascii").strip()
+            assert stack.first_key == (key if start == 0 else None)
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            assert key not in arguments_of(stack)
+            assert key not in stack.told()
+            assert stack.api("/api/pipelines")["meta"]["total"] == 1
+            listed = subprocess.run(
+                [PLANASONIX, "keys", "list", "--state", str(stack.state)], capture_output=True, text=True, check=True
+            )
+            (line,) = listed.stdout.splitlines()
+            assert line.split("\t")[1:3] == ["first key", key[:22]]
+        finally:
+            stack.end()
+        assert key not in "".join(log.read_text(errors="replace") for log in (stack.state / "logs").glob("*.log"))
+
+
+def arguments_of(stack: Stack) -> str:
+    """The arguments of all processes of a stack, which everybody on the machine may read."""
+    seen = []
+    for process in stack.processes():
+        with suppress(psutil.NoSuchProcess):  # one that has just ended
+            seen += process.cmdline()
+    assert seen
+    return " ".join(seen)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import psutil
 
+from planasonix_orchestrator.runtime.first_key import KEY_FILE
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE
 
 PLANASONIX = str(Path(sys.executable).with_name("planasonix"))
@@ -45,12 +46,19 @@ class Stack:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.errors.read_text()
-        self.parts: dict[str, dict[str, Any]] = {part["name"]: part for part in json.loads(line)["parts"]}
+        ready = json.loads(line)
+        self.parts: dict[str, dict[str, Any]] = {part["name"]: part for part in ready["parts"]}
+        self.first_key: str | None = ready.get("firstKey")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header with the key that the stack keeps."""
+        return {"Authorization": f"Bearer {(self.state / KEY_FILE).read_text().strip()}"}
 
     def api(self, path: str) -> Any:
         """The JSON that the API answers; None while it can't."""
         try:
-            answer = httpx.get(self.parts["api"]["url"] + path, timeout=10)
+            answer = httpx.get(self.parts["api"]["url"] + path, headers=self.headers, timeout=10)
         except httpx.HTTPError:
             return None
         return answer.json() if answer.is_success else None
@@ -60,7 +68,8 @@ class Stack:
         answers: list[httpx.Response] = []
 
         def accepted() -> bool:
-            answers.append(httpx.post(f"{self.parts['api']['url']}/api/pipelines/pl_copy/run", json={}, timeout=30))
+            url = f"{self.parts['api']['url']}/api/pipelines/pl_copy/run"
+            answers.append(httpx.post(url, json={}, headers=self.headers, timeout=30))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 
         wait_until(accepted, seconds=30, what=lambda: [answer.text for answer in answers])

@@ -1,0 +1,65 @@
+"""Options and kinds of values that several commands share."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from api_adapter.timestamps import parse_timestamp
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+
+
+class Duration(click.ParamType[timedelta]):
+    """A time span such as ``90d``, ``24h``, ``30m``, ``45s`` or ``2w``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the time span."""
+        if isinstance(value, timedelta):
+            return value
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a duration such as 90d, 24h or 30m", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+class Moment(click.ParamType[datetime]):
+    """A point in time: a date or timestamp, or a duration before now."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the point in time, in UTC."""
+        if isinstance(value, datetime):
+            return value
+        if _DURATION.fullmatch(value.strip()):
+            return datetime.now(UTC) - Duration().convert(value, param, ctx)
+        try:
+            return parse_timestamp(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither a time such as 2025-03-01 nor a duration such as 24h", param, ctx)
+
+
+def state_option(command: CommandT) -> CommandT:
+    """Add the option that names a running stack."""
+    option = click.option(
+        "--state",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="The state directory of a running stack. Default: PLANASONIX_POSTGRES_URL says where the database is, "
+        "else the stack on PLANASONIX_STATE, else on ./.planasonix.",
+    )
+    return option(command)
+
+
+def json_option(command: CommandT) -> CommandT:
+    """Add the option for output that programs read."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

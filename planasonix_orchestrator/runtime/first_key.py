@@ -1,0 +1,55 @@
+"""The first key of the Runs API: made when a stack starts for the first time, and kept for those who may read it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from planasonix_orchestrator.errors import PlanasonixError
+from planasonix_orchestrator.runtime.parts import API
+
+KEY_FILE = "api-key"
+NAME = "first key"
+SCOPE = "admin:organization"
+SECONDS_TO_MAKE = 60
+
+
+class FirstKeyError(PlanasonixError):
+    """The first key could not be made; the API runs all the same, and lets nobody in."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The first API key was not made: {reason}\nMake one with `planasonix keys create NAME --scope {SCOPE}`."
+        )
+
+
+def make_first_key(state: Path, *, environment: Mapping[str, str]) -> str | None:
+    """Return a new key that may do everything, which the state directory keeps from now on; None if it has one.
+
+    `environment` names the database. The key passes through a pipe and a file that only its owner may read, never
+    through the arguments of a process. `FirstKeyError` if it can't be made.
+    """
+    file = state / KEY_FILE
+    if file.exists():
+        return None
+    command = [sys.executable, "-m", API, "keys", "create", NAME, "--scope", SCOPE]
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS_TO_MAKE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FirstKeyError(f"it took more than {SECONDS_TO_MAKE} s.") from error
+    if done.returncode:
+        raise FirstKeyError(done.stderr.strip())
+    key = done.stdout.strip()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as kept:
+        kept.write(f"{key}\n")
+    return key
