@@ -1,22 +1,19 @@
 """Follows the log of a run as server-sent events: history first, then each line as it comes, then the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
 from api_adapter.auth import StreamLease
 from api_adapter.errors import ApiError
-from api_adapter.logs.hub import LINES_AT_ONCE, SECONDS_BETWEEN_FAILURES, Ended, Hub, Subscription
+from api_adapter.logs.hub import LINES_AT_ONCE, Ended, Hub, Pace, Subscription
 from api_adapter.logs.stopping import server_is_stopping
 from api_adapter.logs.threads import ReadingThreads
 from api_adapter.logs.writing import write_events, write_last_event
 from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Storage
 
-SECONDS_BETWEEN_HEARTBEATS = 10.0
-_SECONDS_BETWEEN_LOOKS = 1.0  # at the lease and the server
-_SECONDS_TO_SETTLE = 0.3
 _OPENING = b"retry: 2000\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
 _REVOKED = write_last_event(
@@ -40,27 +37,39 @@ class Followers:
     """All who follow runs in this process, and the hubs that poll for them."""
 
     def __init__(
-        self, storage: Storage, *, threads: ReadingThreads, stopping: Callable[[], bool] = server_is_stopping
+        self,
+        storage: Storage,
+        *,
+        threads: ReadingThreads,
+        stopping: Callable[[], bool] = server_is_stopping,
+        pace: Pace = Pace(),  # noqa: B008  (immutable)
     ) -> None:
+        self._pace = pace
         self._storage = storage
         self._threads = threads
         self._stopping = stopping
         self._hubs: dict[str, Hub] = {}
         self._polling: set[asyncio.Task[None]] = set()
 
-    async def follow(self, followed: Followed, *, lease: StreamLease) -> AsyncIterator[bytes]:
+    async def follow(self, followed: Followed, *, lease: StreamLease) -> AsyncGenerator[bytes, None]:
         """Yield the events of a run's log until its end, the end of the lease, or that of the server."""
         async with lease:
             yield _OPENING
             with self._subscribed(followed) as subscription:
-                follower = _Follower(followed, storage=self._storage, threads=self._threads, subscription=subscription)
+                follower = _Follower(
+                    followed,
+                    storage=self._storage,
+                    threads=self._threads,
+                    subscription=subscription,
+                    pace=self._pace,
+                )
                 spoke = monotonic()
                 while not follower.ended and not self._stopping():
                     if lease.ended:
                         yield _REVOKED
                         return
                     events = await follower.next_events()
-                    if not events and monotonic() - spoke >= SECONDS_BETWEEN_HEARTBEATS:
+                    if not events and monotonic() - spoke >= self._pace.heartbeat:
                         events = _HEARTBEAT
                     if events:
                         yield events
@@ -88,7 +97,13 @@ class Followers:
             hub.subscriptions.discard(subscription)
 
     def _open_hub(self, followed: Followed) -> Hub:
-        hub = Hub(followed.run_id, dagster_id=followed.dagster_id, storage=self._storage, threads=self._threads)
+        hub = Hub(
+            followed.run_id,
+            dagster_id=followed.dagster_id,
+            storage=self._storage,
+            threads=self._threads,
+            pace=self._pace,
+        )
         task = asyncio.create_task(hub.run(stopping=self._stopping))
         self._polling.add(task)
         task.add_done_callback(lambda done: self._forget(hub, followed.dagster_id, task=done))
@@ -108,8 +123,15 @@ class _Follower:
     """
 
     def __init__(
-        self, followed: Followed, *, storage: Storage, threads: ReadingThreads, subscription: Subscription | None
+        self,
+        followed: Followed,
+        *,
+        storage: Storage,
+        threads: ReadingThreads,
+        subscription: Subscription | None,
+        pace: Pace,
     ) -> None:
+        self._pace = pace
         self._followed = followed
         self._storage = storage
         self._threads = threads
@@ -127,13 +149,13 @@ class _Follower:
         return await self._take(self._subscription)
 
     async def _catch_up(self, subscription: Subscription | None) -> bytes:
-        if subscription is not None and not await subscription.ready(seconds=_SECONDS_BETWEEN_LOOKS):
+        if subscription is not None and not await subscription.ready(seconds=self._pace.look):
             return b""
         await asyncio.sleep(self._pause)
         try:
             page, events = await self._threads.run(self._read)
         except ApiError:  # Postgres is away: it is waited for
-            self._pause = SECONDS_BETWEEN_FAILURES
+            self._pause = self._pace.failure
             return b""
         if page is None:
             return self._end(None)
@@ -147,11 +169,11 @@ class _Follower:
         if self._settled:
             return self._end(page.status)
         self._settled = self._catching_up = True
-        self._pause = _SECONDS_TO_SETTLE
+        self._pause = self._pace.settle
         return b""
 
     async def _take(self, subscription: Subscription) -> bytes:
-        news = await subscription.take(seconds=_SECONDS_BETWEEN_LOOKS)
+        news = await subscription.take(seconds=self._pace.look)
         if news is None:
             if subscription.lost or subscription.closed:
                 subscription.restart()

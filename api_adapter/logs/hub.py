@@ -14,11 +14,20 @@ from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Stor
 
 logger = logging.getLogger("api_adapter")
 
-SECONDS_BETWEEN_POLLS = 0.15
-SECONDS_BETWEEN_FAILURES = 1.0
 LINES_AT_ONCE = 1000
 _MOST_WAITING = 16  # batches; who is further behind reads the log itself
 _EVERYTHING = LogFilter(level="debug")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often followers and their hubs do what they do; in seconds."""
+
+    poll: float = 0.15
+    failure: float = 1.0  # until the next try
+    look: float = 1.0  # at whether the stream may go on
+    heartbeat: float = 10.0
+    settle: float = 0.3  # after a run's end, until all of its log is visible
 
 
 class Batch:
@@ -116,7 +125,8 @@ class Subscription:
 class Hub:
     """Polls the log of one run for its followers, as long as there are any."""
 
-    def __init__(self, run_id: str, *, dagster_id: str, storage: Storage, threads: ReadingThreads) -> None:
+    def __init__(self, run_id: str, *, dagster_id: str, storage: Storage, threads: ReadingThreads, pace: Pace) -> None:
+        self._pace = pace
         self._run_id = run_id
         self._dagster_id = dagster_id
         self._storage = storage
@@ -146,14 +156,14 @@ class Hub:
             news = await self._threads.run(self._poll)
         except ApiError as error:
             logger.warning("the log of run %s can't be followed at the moment: %s", self._run_id, error)
-            return SECONDS_BETWEEN_FAILURES
+            return self._pace.failure
         self.ready.set()
         if news is None:
-            return SECONDS_BETWEEN_POLLS
+            return self._pace.poll
         self._ended = isinstance(news, Ended)
         for subscription in self.subscriptions:
             subscription.put(news)
-        return 0 if isinstance(news, Batch) and news.more else SECONDS_BETWEEN_POLLS
+        return 0 if isinstance(news, Batch) and news.more else self._pace.poll
 
     def _poll(self) -> Batch | Ended | None:
         """Return what is new: with a single small statement, where nothing is.

@@ -58,8 +58,14 @@ def _happened(event: Event, kind: str) -> tuple[LogLevel, str]:
     if error is not None and error.is_interruption:
         return "info", "Node stopped" if event.step_key else "Run stopped"
     level, text = TOLD[kind]
-    reason = error.message if error is not None else event.data.get("reason")
+    reason = error.message if error is not None else _said(event)
     return level, f"{text}: {reason}" if reason else text
+
+
+def _said(event: Event) -> str:
+    """Return why a run failed that has no error, as when its worker was lost; Dagster's usual sentence is no reason."""
+    message = event.message if event.type == "PIPELINE_FAILURE" else ""
+    return "" if message.startswith("Execution of run for ") else message
 
 
 # Dagster's event types that a user wants to read about: level, and words.
