@@ -90,14 +90,19 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return an answer in the API's error shape."""
+    body = write_error(code=code, message=message, details=details, request_id=request_id_of(request.scope))
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def write_error(*, code: str, message: str, details: Sequence[Detail], request_id: str) -> bytes:
+    """Return the body of a failure."""
     body = ErrorBody(
         code=code,
         message=_encodable(message),
         details=[ErrorDetail(field=_encodable(detail.field), issue=_encodable(detail.issue)) for detail in details],
-        request_id=request_id_of(request.scope),
+        request_id=request_id,
     )
-    content = ErrorResponse(error=body).model_dump_json(by_alias=True)
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
+    return ErrorResponse(error=body).model_dump_json(by_alias=True).encode()
 
 
 def _encodable(text: str) -> str:

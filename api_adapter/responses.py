@@ -18,8 +18,10 @@ _WORDS: Mapping[int, str] = {
     406: "The answer has no shape that the caller accepts.",
     409: "The state of the thing does not allow it; `details` say why.",
     413: "The body is too large.",
+    415: "The body is not sent as `application/json`.",
     429: "The budget of this credential is used up; try again after `Retry-After`.",
     503: "A part of the service is away; try again after `Retry-After`.",
+    504: "The database took too long to answer.",
 }
 ALWAYS = (400, 401, 403, 429, 503)  # what every route below /api can answer
 

@@ -9,6 +9,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from api_adapter.middleware.protocol import ApiProtocol
 from tests.api.waiting import wait_until
 
 
@@ -19,7 +20,7 @@ def serve(app: FastAPI, *, key: str | None = None) -> Iterator[httpx.Client]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", http=ApiProtocol))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

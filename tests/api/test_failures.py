@@ -1,5 +1,6 @@
 """Every way to fail has one shape; what is away comes back by itself."""
 
+import json
 import logging
 import re
 import socket
@@ -161,7 +162,9 @@ def test_the_largest_body_is_accepted(small: httpx.Client) -> None:
 
 def test_a_body_without_a_length_is_bounded_while_it_is_read(small: httpx.Client) -> None:
     """An endless chunked body is answered with 413 as soon as it has passed the bound, and its connection closed."""
-    with raw(small, "POST /api/things", "Transfer-Encoding: chunked", "Content-Type: application/json") as connection:
+    with raw(
+        small, "POST /api/things HTTP/1.1", "Transfer-Encoding: chunked", "Content-Type: application/json"
+    ) as connection:
         assert sent_until_cut(connection, most=100 * MOST_BYTES) < 20 * MOST_BYTES  # what buffers between the two hold
 
 
@@ -186,18 +189,32 @@ def test_a_body_that_dawdles_is_given_up() -> None:
     def post(body: dict[str, Any]) -> None:
         pass
 
-    with serve(app) as client, raw(client, "POST /", "Content-Length: 9", "Content-Type: application/json") as slow:
+    with (
+        serve(app) as client,
+        raw(client, "POST / HTTP/1.1", "Content-Length: 9", "Content-Type: application/json") as slow,
+    ):
         slow.sendall(b"{")
         answer = slow.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"code":"request_timeout"' in answer
 
 
+@pytest.mark.parametrize("request_line", ["BREW /api/things/a HTTP/1.1", "GET /api/things/a HTTP/9.9", "hello"])
+def test_what_is_not_http_is_refused_in_the_one_shape(request_line: str, small: httpx.Client) -> None:
+    """Invented methods and garbage, which reach no application, are answered with 400 and closed."""
+    with raw(small, request_line) as connection:
+        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    error = json.loads(body)["error"]
+    assert (error["code"], list(error)) == ("invalid_request", ["code", "message", "details", "requestId"])
+    assert f"x-request-id: {error['requestId']}".encode() in head
+
+
 @contextmanager
 def raw(client: httpx.Client, request: str, *headers: str) -> Iterator[socket.socket]:
     """A connection on which the head of a request has been sent."""
     with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as connection:
-        connection.sendall("\r\n".join([f"{request} HTTP/1.1", "Host: test", *headers, "", ""]).encode())
+        connection.sendall("\r\n".join([request, "Host: test", *headers, "", ""]).encode())
         yield connection
 
 
