@@ -41,7 +41,17 @@ def test_rooms_below_dagster_do_not_load_it(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "validate --help", "plan --help", "nodes", "schema pipeline", "env --help"]
+    "command",
+    [
+        "--help",
+        "validate --help",
+        "plan --help",
+        "nodes",
+        "schema pipeline",
+        "env --help",
+        "keys --help",
+        "audit --help",
+    ],
 )
 def test_light_commands_do_not_load_dagster(command: str) -> None:
     """A command that runs nothing starts without Dagster."""
