@@ -63,7 +63,9 @@ def _type(variable: Mapping[str, Any]) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, int):  # which may be too large for `isfinite`
+        return not isinstance(value, bool)
+    return isinstance(value, float) and isfinite(value)
 
 
 def _is_text(pattern: str, parse: Callable[[str], object]) -> Callable[[object], bool]:

@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_adapter.app import create_app
 from api_adapter.asgi import open_services
+from api_adapter.control.variables import check_variables
 from api_adapter.dependencies import Services
-from api_adapter.errors import ApiError
+from api_adapter.errors import ApiError, InvalidRequestError
 from api_adapter.exception_handlers import CODES, add_exception_handlers, answer_failure
 from api_adapter.middleware.bodies import MOST_BYTES, BodyMiddleware
 from api_adapter.middleware.failures import FailuresMiddleware
@@ -208,6 +209,16 @@ def test_what_is_not_http_is_refused_in_the_one_shape(request_line: str, small: 
     error = json.loads(body)["error"]
     assert (error["code"], list(error)) == ("invalid_request", ["code", "message", "details", "requestId"])
     assert f"x-request-id: {error['requestId']}".encode() in head
+
+
+def test_a_variable_of_many_digits_is_a_number() -> None:
+    """Numbers that no float can hold are checked as all others are."""
+    declared = {"top": {"type": "integer"}, "share": {"type": "number"}, "on": {"type": "boolean"}}
+    values = {"top": 10**4000, "share": 10**4000}
+    assert check_variables(declared, required=(), given=values) == values
+    for wrong in ({"share": float("inf")}, {"top": True}, {"top": 1.5}, {"on": 1}):
+        with pytest.raises(InvalidRequestError):
+            check_variables(declared, required=(), given=wrong)
 
 
 @contextmanager

@@ -229,6 +229,7 @@ def test_a_served_process_logs_only_json(home: Path, instance: DagsterInstance, 
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 wait_until(lambda: answers(client), seconds=60)
                 client.get("/api/nowhere?token=hidden")
+                client.get("/readyz")  # which has Dagster's own libraries at work
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.stderr is not None
