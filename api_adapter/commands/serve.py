@@ -10,6 +10,7 @@ import click
 
 from api_adapter.commands.options import state_option
 from api_adapter.commands.surroundings import CommandError, find_environment, opened_records
+from api_adapter.middleware.log_format import configure_logging
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
 
 APPLICATION = "api_adapter.asgi:load_app"
@@ -42,6 +43,7 @@ def serve_command(
         _check_closed(settings, environment=environment, host=host)
     import uvicorn
 
+    configure_logging()  # as each worker does; this is for what their parent says
     os.environ.update(environment)  # which the workers inherit
     uvicorn.run(
         APPLICATION,
@@ -49,6 +51,8 @@ def serve_command(
         host=host,
         port=port,
         workers=workers,
+        http="api_adapter.middleware.protocol:ApiProtocol",
+        log_config=None,
         access_log=False,  # the application writes its own
         server_header=False,
         proxy_headers=bool(proxies),

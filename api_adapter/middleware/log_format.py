@@ -41,6 +41,7 @@ def _formatter(*, readable: bool) -> logging.Formatter:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_colours,
     ]
     # Stacks as Python prints them: richer ones would show the values of variables.
     rendering: list[Processor] = [structlog.processors.format_exc_info, _for_machines]
@@ -50,6 +51,11 @@ def _formatter(*, readable: bool) -> logging.Formatter:
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )
+
+
+def _without_colours(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (a processor)
+    event.pop("color_message", None)  # in which uvicorn says the same again
+    return event
 
 
 def _for_machines(logger: WrappedLogger, method: str, event: EventDict) -> str:  # noqa: ARG001  (a processor)

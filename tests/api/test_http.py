@@ -222,7 +222,7 @@ def break_with(password: str) -> None:
 def test_a_served_process_logs_only_json(home: Path, instance: DagsterInstance, database_url: str) -> None:
     """From start to end, uvicorn's own lines too, and each request once."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api_adapter.asgi:load_app", "--port", str(port)]
+    command = [sys.executable, "-m", "api_adapter", "serve", "--port", str(port)]
     environment = {**os.environ, "DAGSTER_HOME": str(home), "PLANASONIX_POSTGRES_URL": database_url}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         try:
@@ -234,7 +234,6 @@ def test_a_served_process_logs_only_json(home: Path, instance: DagsterInstance, 
             server.send_signal(signal.SIGTERM)
         assert server.stderr is not None
         lines = [line for line in server.stderr.read().splitlines() if line]
-    # What uvicorn says before it loads the application is not ours to write.
     entries = [json.loads(line) for line in lines if line.startswith("{")]
     assert [line for line in lines if not line.startswith("{")] == []
     assert "Application shutdown complete." in {entry["event"] for entry in entries}
