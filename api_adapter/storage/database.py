@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from psycopg2 import errors
 from sqlalchemy import Connection, Engine, Row, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api_adapter.errors import OverdueError, UnavailableError
@@ -26,19 +26,21 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def read(self, work: Callable[[Connection], ResultT]) -> ResultT:
         """Return what `work` reads; all its statements see the same snapshot."""
-        return _translated(lambda: _with_connection(self._engine, work=work))
-
-    def query(self, statement: str, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
-        """Return the rows of a single statement, which needs no transaction around it."""
-        return self.read_single(lambda connection: rows(connection, statement, parameters))
+        return self.read_single(lambda connection: _in_snapshot(connection, work=work))
 
     def read_single(self, work: Callable[[Connection], ResultT]) -> ResultT:
-        """Return what `work` reads with a single statement: a round trip less on each side than `read`."""
-        return _translated(lambda: _with_connection(self._single, work=work))
+        """Return what `work` reads with a single statement, which spares the round trips of a transaction."""
+        try:
+            return _with_connection(self._engine, work=work)
+        except PoolTimeoutError as error:
+            raise UnavailableError("The database") from error
+        except (OperationalError, InterfaceError) as error:
+            if isinstance(error.orig, errors.QueryCanceled):
+                raise OverdueError from error
+            raise UnavailableError("The database") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -57,7 +59,7 @@ def open_database(url: str) -> Database:
         pool_size=10,
         max_overflow=10,
         pool_timeout=5,
-        isolation_level="REPEATABLE READ",
+        isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 3,
             "application_name": "planasonix-api",
@@ -72,15 +74,14 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
-def _translated(work: Callable[[], ResultT]) -> ResultT:
+def _in_snapshot(connection: Connection, *, work: Callable[[Connection], ResultT]) -> ResultT:
+    """Do the work in a transaction of our own making: the driver's would take a round trip more to set up."""
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
-        return work()
-    except PoolTimeoutError as error:
-        raise UnavailableError("The database") from error
-    except OperationalError as error:
-        if isinstance(error.orig, errors.QueryCanceled):
-            raise OverdueError from error
-        raise UnavailableError("The database") from error
+        return work(connection)
+    finally:
+        if not connection.invalidated:
+            connection.exec_driver_sql("ROLLBACK")
 
 
 def _with_connection(engine: Engine, *, work: Callable[[Connection], ResultT]) -> ResultT:
@@ -88,7 +89,7 @@ def _with_connection(engine: Engine, *, work: Callable[[Connection], ResultT]) -
     try:
         with engine.connect() as connection:
             return work(connection)
-    except OperationalError as error:
+    except (OperationalError, InterfaceError) as error:
         if not error.connection_invalidated:
             raise
     with engine.connect() as connection:

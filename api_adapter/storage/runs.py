@@ -1,12 +1,12 @@
 """Runs as Planasonix tells them, read from Dagster's tables `runs` and `run_tags`."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from typing import Any, Literal
 
+import orjson
 from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
@@ -32,7 +32,6 @@ STATUS_OF = {dagster: ours for ours, several in STATUSES.items() for dagster in 
 class RunRecord:
     """A run. `position` grows with each new run and orders lists; `dagster_status` is Dagster's own finer word."""
 
-    id: str
     dagster_id: str
     position: int
     job_name: str
@@ -43,6 +42,11 @@ class RunRecord:
     started_at: datetime | None
     finished_at: datetime | None
     tags: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """The run's id here."""
+        return api_run_id(self.dagster_id)
 
     @property
     def finished(self) -> bool:
@@ -153,7 +157,7 @@ def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
 def read_run_config(connection: Connection, *, dagster_id: str) -> Mapping[str, Any]:
     """Return the config that a run was started with; empty if there is no such run."""
     found = rows(connection, _BODY, {"run_id": dagster_id})
-    config = json.loads(found[0].run_body).get("run_config") if found else None
+    config = orjson.loads(found[0].run_body).get("run_config") if found else None
     return config if isinstance(config, dict) else {}
 
 
@@ -171,7 +175,7 @@ _COLUMNS = """id, run_id, pipeline_name, snapshot_id, status, create_timestamp, 
 # session has the same one (the database's default) and converts back.
 _TOLD = f"""
 SELECT {_COLUMNS}, create_timestamp::timestamptz AS created,
-       (SELECT json_object_agg(key, value ORDER BY tags.id) FROM run_tags AS tags
+       (SELECT json_object_agg(key, value ORDER BY tags.id)::text FROM run_tags AS tags
         WHERE tags.run_id = page.run_id) AS tags
 FROM ({{runs}}) AS page ORDER BY id DESC"""
 _TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT %(limit)s")
@@ -319,18 +323,19 @@ _NO_BOUND = (1 << 63) - 1
 
 
 def _record(row: Row[Any]) -> RunRecord:
+    # By position: of the thousands of values on a large page, each would else be looked up by its name.
+    position, run_id, job_name, snapshot_id, status, _naive, started, finished, created, tags = row[:10]
     return RunRecord(
-        id=api_run_id(row.run_id),
-        dagster_id=row.run_id,
-        position=row.id,
-        job_name=row.pipeline_name,
-        snapshot_id=row.snapshot_id,
-        status=STATUS_OF[row.status],
-        dagster_status=row.status,
-        queued_at=row.created.astimezone(UTC),
-        started_at=_from_unix(row.start_time),
-        finished_at=_from_unix(row.end_time),
-        tags=row.tags or {},
+        dagster_id=run_id,
+        position=position,
+        job_name=job_name,
+        snapshot_id=snapshot_id,
+        status=STATUS_OF[status],
+        dagster_status=status,
+        queued_at=created.astimezone(UTC),
+        started_at=_from_unix(started),
+        finished_at=_from_unix(finished),
+        tags=orjson.loads(tags) if tags else {},
     )
 
 

@@ -1,5 +1,7 @@
 """Run ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
 
+import re
+from base64 import b32encode
 from uuid import UUID
 
 RUN_PREFIX = "run_"
@@ -7,6 +9,8 @@ PIPELINE_PREFIX = "pl_"  # with a job's name behind it, the id of what is no pip
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26  # 128 bits in groups of 5
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
 
 
 class RunIdError(ValueError):
@@ -18,13 +22,12 @@ class RunIdError(ValueError):
 
 
 def encode_run_id(dagster_run_id: str) -> str:
-    """Return the API's id of a Dagster run, ``run_06a3...``; `RunIdError` if it is not a UUID."""
-    try:
-        number = UUID(dagster_run_id).int
-    except ValueError as error:
-        raise RunIdError(dagster_run_id) from error
-    digits = (_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(_LENGTH)))
-    return RUN_PREFIX + "".join(digits)
+    """Return the API's id of a Dagster run, ``run_06a3...``; `RunIdError` if it is not a UUID as Dagster writes it."""
+    if not _UUID.fullmatch(dagster_run_id):
+        raise RunIdError(dagster_run_id)
+    number = int(dagster_run_id.replace("-", ""), 16)
+    digits = b32encode(number.to_bytes(20, "big")).translate(_CROCKFORD)
+    return RUN_PREFIX + digits[-_LENGTH:].decode()
 
 
 def decode_run_id(run_id: str) -> str:
