@@ -142,10 +142,10 @@ def _url(manager: CloudStorageComputeLogManager[Any], *, key: LogKey, kind: Comp
     if not manager.cloud_storage_has_logs(key, kind):
         return None
     url = manager.download_url_for_type(key, kind)
-    return OutputUrl(stream=kind.value, url=url, expires_at=_expiry(url)) if url else None
+    return OutputUrl(stream=kind.value, url=url, expires_at=expiry_of(url)) if url else None
 
 
-def _expiry(url: str) -> datetime | None:
+def expiry_of(url: str) -> datetime | None:
     """Return when a signed URL ends, by the parameters of S3 (both signatures), Google and Azure."""
     values = dict(parse_qsl(urlsplit(url).query))
     for cloud in ("X-Amz", "X-Goog"):
