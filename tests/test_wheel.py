@@ -77,6 +77,7 @@ def test_an_installed_wheel_is_the_one_that_is_used(installed: Path, tmp_path: P
     files, points = run("-P", "-c", code, cwd=tmp_path, environment={"PYTHONPATH": str(installed)}).splitlines()
     assert all(Path(file).is_relative_to(installed) for file in files.split())
     assert "planasonix_orchestrator.cli:main" in points
+    assert "api_adapter.commands.keys:keys_command" in points
 
 
 def test_the_installed_console_script_validates_a_pipeline(installed: Path, tmp_path: Path) -> None:
@@ -88,3 +89,11 @@ def test_the_installed_console_script_validates_a_pipeline(installed: Path, tmp_
     environment = {"PYTHONPATH": str(installed)}
     assert "source.csv" in run("-P", str(script), "nodes", cwd=tmp_path, environment=environment)
     run("-P", str(script), "validate", "copy.yaml", cwd=tmp_path, environment=environment)
+
+
+def test_the_installed_wheel_makes_its_tables(installed: Path, tmp_path: Path, postgres_url: str) -> None:
+    """The migrations are in the wheel: a key can be made in an empty database."""
+    script = installed / "bin" / "planasonix"
+    environment = {"PYTHONPATH": str(installed), "PLANASONIX_POSTGRES_URL": postgres_url}
+    command = ("-P", str(script), "keys", "create", "x", "--scope", "pipelines:read")
+    assert run(*command, cwd=tmp_path, environment=environment).startswith("plnx_live_")

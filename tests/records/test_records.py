@@ -6,13 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
 
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, AuditFilter, Records, Scope, open_records
 from api_adapter.records.schema import MIGRATIONS, REVISION
 from api_adapter.records.secret import MARK, is_secret, prefix_of
+from api_adapter.records.tables import SCHEMA
 from tests.conftest import superuser
 
 NOW = datetime(2025, 3, 27, 2, 0, tzinfo=UTC)
@@ -29,6 +32,20 @@ def test_the_revision_is_the_newest_migration() -> None:
     """`REVISION`, by which a process knows that it needs no migration, is the head of the scripts."""
     scripts = ScriptDirectory.from_config(Config(attributes={}, config_args={"script_location": str(MIGRATIONS)}))
     assert scripts.get_current_head() == REVISION
+
+
+def test_migrations_can_be_undone(postgres_url: str, records: Records) -> None:
+    """Each step back and forth leaves tables that work."""
+    records.keys.has_any(at=NOW)
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection, "schema": SCHEMA})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        command.downgrade(config, "base")
+        command.upgrade(config, "head")
+    engine.dispose()
+    key, _ = records.keys.create("a", scopes=[], at=NOW)
+    assert records.keys.list_all() == [key]
 
 
 def test_processes_that_start_at_once_all_find_the_tables(postgres_url: str) -> None:
