@@ -14,7 +14,7 @@ Validator = tuple[str | int | float | datetime | None, ...]
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 # A cache may keep the answer, but asks each time whether it still holds: the run may be deleted, the key revoked.
-_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Encoding"}
+_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept"}  # compression adds its own to Vary
 
 
 def answer_cached(

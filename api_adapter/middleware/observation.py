@@ -13,7 +13,7 @@ logger = logging.getLogger("api_adapter.access")
 
 
 class ObservationMiddleware:
-    """Counts each answer when it begins and logs it when it has ended, streams too."""
+    """Counts each answer when it begins, each stream while it is open, and logs both when they have ended."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
@@ -25,10 +25,11 @@ class ObservationMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer(send, telemetry=self._telemetry)
         try:
             await self._app(scope, receive, answer.send)
         finally:
+            answer.end()
             route = self._templates.of(scope)
             if answer.status:
                 self._telemetry.observe(scope["method"], route, answer.status, seconds=answer.seconds_to_begin)
@@ -39,8 +40,10 @@ class ObservationMiddleware:
 class _Answer:
     """What has been sent of an answer; `status` is 0 until it begins."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, telemetry: Telemetry) -> None:
         self._send = send
+        self._telemetry = telemetry
+        self._streaming = False
         self._began = perf_counter()
         self.status = 0
         self.bytes = 0
@@ -58,7 +61,14 @@ class _Answer:
         elif message["type"] == "http.response.body":
             self.bytes += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
+            if not (self.complete or self._streaming):
+                self._streaming = True
+                self._telemetry.stream_began()
         await self._send(message)
+
+    def end(self) -> None:
+        if self._streaming:
+            self._telemetry.stream_ended()
 
 
 def _line(scope: Scope, answer: _Answer, *, route: str | None) -> dict[str, object]:

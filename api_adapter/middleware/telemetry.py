@@ -1,8 +1,6 @@
 """What this process counts of its own work: answers and open streams, in a registry that belongs to one application."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
@@ -14,7 +12,7 @@ _UNMATCHED = "unmatched"
 
 
 class Telemetry:
-    """The figures of one process, in `registry`; `streams` counts those that are open.
+    """The figures of one process, in `registry`.
 
     Each series carries the process (`worker`), since of several workers any one may answer a scrape.
     """
@@ -30,9 +28,12 @@ class Telemetry:
             buckets=_BUCKETS,
         )
         streams = Gauge(
-            "planasonix_open_streams", "Streams of logs that are open now.", ("worker",), registry=self.registry
+            "planasonix_open_streams",
+            "Answers that are being sent part by part now, as logs are.",
+            ("worker",),
+            registry=self.registry,
         )
-        self.streams = OpenStreams(streams.labels(self.worker))
+        self._streams = streams.labels(self.worker)
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, method: str, route: str | None, status: int, *, seconds: float) -> None:
@@ -43,18 +44,10 @@ class Telemetry:
             child = self._children[key] = self._latency.labels(self.worker, *map(str, key))
         child.observe(seconds)
 
+    def stream_began(self) -> None:
+        """Count one open stream more."""
+        self._streams.inc()
 
-class OpenStreams:
-    """Counts streams while they are open; from any thread."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
-
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Count one stream more until the block ends."""
-        self._gauge.inc()
-        try:
-            yield
-        finally:
-            self._gauge.dec()
+    def stream_ended(self) -> None:
+        """Count one open stream less."""
+        self._streams.dec()

@@ -18,8 +18,10 @@ from api_adapter.middleware import Telemetry
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
 from tests.api.conftest import dagster_home, serving
+from tests.api.layered import layered
 from tests.api.making import make_run
 from tests.api.serving import serve
+from tests.api.waiting import wait_until
 from tests.conftest import superuser
 
 
@@ -192,17 +194,20 @@ def test_latencies_are_counted_by_route(reader_settings: ApiSettings) -> None:
     assert re.search(rf'{count}{{method="other",route="/api/runs",status="405",worker="\d+"}} 2.0', text)
 
 
-def test_open_streams_are_counted_while_they_are_open(reader_settings: ApiSettings) -> None:
-    """Up when one opens, down when it ends, also by an error; each application has its own count."""
-    app = create_app(reader_settings, open_services=open_services)
+def test_open_streams_are_counted_while_they_are_open() -> None:
+    """Up when one begins, down when it ends or its caller leaves; each application has its own count."""
+    app = layered()
     telemetry: Telemetry = app.state.telemetry
 
-    def number(of: Telemetry) -> float | None:
+    def number(of: Telemetry = telemetry) -> float | None:
         return of.registry.get_sample_value("planasonix_open_streams", {"worker": telemetry.worker})
 
-    with telemetry.streams.opened(), telemetry.streams.opened():
-        assert number(telemetry) == 2
-        assert number(Telemetry()) == 0
-    with pytest.raises(KeyError), telemetry.streams.opened():
-        raise KeyError
-    assert number(telemetry) == 0
+    with serve(app) as client:
+        with client.stream("GET", "/api/stream") as stream:
+            next(stream.iter_raw())
+            assert number() == 1
+            assert number(Telemetry()) == 0
+        client.get("/api/large")
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get("/api/broken-stream")
+        wait_until(lambda: number() == 0, seconds=10)
