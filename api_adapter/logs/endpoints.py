@@ -135,7 +135,8 @@ def _answer(
     open_lease: service.OpenLease,
 ) -> Response:
     if log_format is LogFormat.EVENTS:
-        events = streams.followers.follow(service.followed(services, asked), lease=open_lease())
+        followed = service.followed(services, asked, request_id=request.state.request_id)
+        events = streams.followers.follow(followed, lease=open_lease())
         return LiveResponse(events, media_type=media_type, headers=_UNBUFFERED)
 
     def build() -> Response:

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
+import orjson
+
 from api_adapter.auth import StreamLease
 from api_adapter.errors import ApiError
+from api_adapter.exception_handlers import write_error
 from api_adapter.logs.hub import LINES_AT_ONCE, Ended, Hub, Pace, Subscription
 from api_adapter.logs.stopping import server_is_stopping
 from api_adapter.logs.threads import ReadingThreads
@@ -16,21 +19,18 @@ from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Stor
 
 _OPENING = b"retry: 2000\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
-_REVOKED = write_last_event(
-    "revoked",
-    {"error": {"code": "unauthorized", "message": "The credential is no longer valid.", "details": []}},
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """What somebody follows: a run's log from a position on. `settled` once all of it is known to be visible."""
+    """What a request follows: a run's log from a position on. `settled` once all of it is known to be visible."""
 
     run_id: str
     dagster_id: str
     start: LogPosition
     filter_by: LogFilter
     settled: bool
+    request_id: str
 
 
 class Followers:
@@ -66,7 +66,7 @@ class Followers:
                 spoke = monotonic()
                 while not follower.ended and not self._stopping():
                     if lease.ended:
-                        yield _REVOKED
+                        yield _revoked(followed)
                         return
                     events = await follower.next_events()
                     if not events and monotonic() - spoke >= self._pace.heartbeat:
@@ -113,6 +113,16 @@ class Followers:
         self._polling.discard(task)
         if self._hubs.get(dagster_id) is hub:
             del self._hubs[dagster_id]
+
+
+def _revoked(followed: Followed) -> bytes:
+    error = write_error(
+        code="unauthorized",
+        message="The credential is no longer valid.",
+        details=(),
+        request_id=followed.request_id,
+    )
+    return write_last_event("revoked", error)
 
 
 class _Follower:
@@ -195,4 +205,4 @@ class _Follower:
 
     def _end(self, status: RunStatus | None) -> bytes:
         self.ended = True
-        return write_last_event("end", {"status": status})
+        return write_last_event("end", orjson.dumps({"status": status}))

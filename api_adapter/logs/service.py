@@ -101,7 +101,7 @@ def answer_lines(
     )
 
 
-def followed(services: Services, request: LogRequest) -> Followed:
+def followed(services: Services, request: LogRequest, *, request_id: str) -> Followed:
     """Return what a follower of the log follows."""
     run = request.state.run
     return Followed(
@@ -110,6 +110,7 @@ def followed(services: Services, request: LogRequest) -> Followed:
         start=request.after,
         filter_by=request.filter_by,
         settled=run.finished_at is not None and services.clock() - run.finished_at > _TIME_TO_SETTLE,
+        request_id=request_id,
     )
 
 

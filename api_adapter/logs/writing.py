@@ -38,9 +38,9 @@ def write_event(line: LogLine, *, position: LogPosition, run_id: str) -> bytes:
     return _event(line, encode_log_cursor(position, run_id=run_id).encode())
 
 
-def write_last_event(name: str, data: object) -> bytes:
+def write_last_event(name: str, data: bytes) -> bytes:
     """Return an event that ends a stream; it has no id, so that a caller who comes back goes on where it was."""
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
 
 
 def _with_cursors(page: LogPage, *, run_id: str) -> Iterator[tuple[LogLine, bytes]]:

@@ -388,6 +388,7 @@ def follow_alone(
             start=LogPosition(),
             filter_by=LogFilter(),
             settled=False,
+            request_id="request-1",
         )
         received: list[bytes] = []
         async with asyncio.timeout(20), aclosing(followers.follow(followed, lease=lease)) as events:
@@ -422,7 +423,8 @@ def test_a_stream_ends_with_its_credential(run: DagsterRun, storage: Storage) ->
 
     received = follow_alone(storage, run, lease=mine, take=revoke)
     assert received[-1].startswith(b"event: revoked\ndata: ")
-    assert json.loads(received[-1].partition(b"data: ")[2])["error"]["code"] == "unauthorized"
+    error = json.loads(received[-1].partition(b"data: ")[2])["error"]
+    assert (error["code"], error["details"], error["requestId"]) == ("unauthorized", [], "request-1")
 
 
 def test_a_stream_ends_with_its_server(run: DagsterRun, storage: Storage) -> None:
