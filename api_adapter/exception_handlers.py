@@ -59,11 +59,16 @@ def add_exception_handlers(app: FastAPI) -> None:
     """Translate every exception that can leave a handler, so that none is answered in FastAPI's own shape."""
     for kind in (ApiError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _handle)
-    app.add_exception_handler(Exception, _handle)  # what is raised outside all of our middleware
+    app.add_exception_handler(Exception, _handle_last)
 
 
 async def _handle(request: Request, error: Exception) -> Response:
     return answer_failure(request, error)
+
+
+async def _handle_last(request: Request, error: Exception) -> Response:  # noqa: ARG001  (Starlette's signature)
+    """Answer what was raised outside all of our middleware; it goes on to the server, which logs it."""
+    return error_response(request, 500, code=CODES[500], message=_BUG)
 
 
 def answer_failure(request: Request, error: Exception) -> Response:
