@@ -221,6 +221,24 @@ def test_what_is_written_last_is_told_before_the_end(
     assert follower.received.others == [("end", {"status": "failed"})]
 
 
+def test_the_example_in_the_docs_follows_a_run(
+    succeeded: str, reader: httpx.Client, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Python of docs/follow-logs.md runs as it stands, but for address, key and run."""
+    page = (Path(__file__).parents[2] / "docs" / "follow-logs.md").read_text(encoding="utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    program = program.replace("http://127.0.0.1:8000", str(reader.base_url).rstrip("/"))
+    program = program.replace("plnx_live_xxxxxxxx", admin_key(database_url))
+    exec(program.replace("run_5xs492r4ha9148hsddpqeqs3vr", succeeded), {})  # noqa: S102
+    *lines, status = capsys.readouterr().out.splitlines()
+    assert status == "succeeded"
+    assert [line.split(" ", 3)[2:] for line in lines[:3]] == [
+        ["-", "Run started"],
+        ["n_source", "Node started"],
+        ["n_source", "Started read"],
+    ]
+
+
 def test_filters_hold_while_following(
     run: DagsterRun, reader: httpx.Client, database_url: str, instance: DagsterInstance
 ) -> None:
