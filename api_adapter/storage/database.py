@@ -63,7 +63,9 @@ def open_database(url: str) -> Database:
         connect_args={
             "connect_timeout": 3,
             "application_name": "planasonix-api",
-            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c default_transaction_read_only=on",
+            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c default_transaction_read_only=on"
+            # Answers are short; workers would take longer to start than they save.
+            " -c max_parallel_workers_per_gather=0 -c jit=off",
             # A server that has vanished without a word is noticed within seconds.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
