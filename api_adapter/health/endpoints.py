@@ -2,11 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Request, Response
 
-from api_adapter.auth import GuardedRoute, Principal, Requirement, Scope, public
+from api_adapter.auth import GuardedRoute, Principal, Scope, public, requires
 from api_adapter.dependencies import ServicesDependency
-from api_adapter.errors import UnavailableError
 from api_adapter.health.metrics import write_metrics
 from api_adapter.health.schemas import Liveness, Readiness
 from api_adapter.health.service import check_readiness
@@ -34,20 +33,6 @@ def get_readiness(services: ServicesDependency) -> Readiness:
     return Readiness(checks=check_readiness(services))
 
 
-class _UnlessAway(Requirement):
-    """Lets everybody in while nobody can be identified, because the database is away: monitoring must hear of that.
-
-    Who comes in this way has no scopes, and is told nothing of any run.
-    """
-
-    async def admit(self, request: Request) -> Principal:
-        try:
-            return await super().admit(request)
-        except UnavailableError:
-            return Principal(kind="key", id="", name="", scopes=frozenset())
-
-
-_SCRAPES = _UnlessAway(Scope.PIPELINES_READ, every_pipeline=True)
 _EXAMPLE = 'planasonix_database_up 1.0\nplanasonix_runs{status="running"} 2.0\n'
 
 
@@ -58,16 +43,16 @@ _EXAMPLE = 'planasonix_database_up 1.0\nplanasonix_runs{status="running"} 2.0\n'
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}}},
-        **declare(401, 403, 429),
+        **declare(401, 403, 429, 503),
     },
 )
 def get_metrics(
     request: Request,
     services: ServicesDependency,
     *,
-    principal: Annotated[Principal, Security(_SCRAPES, scopes=[Scope.PIPELINES_READ.value])],
+    _principal: Annotated[Principal, requires(Scope.PIPELINES_READ, every_pipeline=True)],
 ) -> Response:
-    """Return the figures for Prometheus, also while the database is away: then without those of runs."""
+    """Return the figures for Prometheus. While the database is away no key can be checked: 503."""
     telemetry, accept = request.app.state.telemetry, request.headers.get("accept", "")
-    body, media_type = write_metrics(services if principal.scopes else None, telemetry=telemetry, accept=accept)
+    body, media_type = write_metrics(services, telemetry=telemetry, accept=accept)
     return Response(body, media_type=media_type)

@@ -12,10 +12,10 @@ from api_adapter.errors import OverdueError, UnavailableError, UnknownSchemaErro
 from api_adapter.middleware import Telemetry
 
 
-def write_metrics(services: Services | None, *, telemetry: Telemetry, accept: str) -> tuple[bytes, str]:
+def write_metrics(services: Services, *, telemetry: Telemetry, accept: str) -> tuple[bytes, str]:
     """Return all figures in the format that the caller accepts, and its media type.
 
-    Without the database, or without `services` to ask it, `planasonix_database_up` is 0 and what it knows is missing.
+    Without the database, `planasonix_database_up` is 0 and what it knows is missing.
     """
     figures = CollectorRegistry()
     figures.register(telemetry.registry)
@@ -25,12 +25,12 @@ def write_metrics(services: Services | None, *, telemetry: Telemetry, accept: st
 
 
 class _RunFigures(Collector):
-    def __init__(self, services: Services | None) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
 
     def collect(self) -> Iterable[Metric]:
         try:
-            read = _read(self._services) if self._services else None
+            read: list[Metric] | None = _read(self._services)
         except UnavailableError:
             read = None
         except (OverdueError, UnknownSchemaError):  # it is there all the same
