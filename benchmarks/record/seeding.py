@@ -49,8 +49,8 @@ def seed(url: str, *, instance: DagsterInstance, size: Size, until: datetime, fo
 
     Run ids and the order of runs are the same each time. Files of the pipelines lie in `folder`.
     """
-    templates = list(build_templates(instance, jobs=size.jobs, folder=folder))
-    with closing(psycopg2.connect(url)) as loading:
+    with closing(psycopg2.connect(url)) as loading, _without_waiting_for_the_disk(loading):
+        templates = list(build_templates(instance, jobs=size.jobs, folder=folder))
         with _without_indexes(loading):
             _load_runs(url, loading=loading, templates=templates, size=size, until=until)
         landmarks = _make_landmarks(loading, instance=instance, size=size, folder=folder)
@@ -134,6 +134,18 @@ def _copy(source: Cursor, *, select: str, target: Cursor, table: str) -> None:
 
 
 @contextmanager
+def _without_waiting_for_the_disk(loading: Connection) -> Iterator[None]:
+    """Let sessions that begin meanwhile commit before the disk has it: thousands of events come one by one."""
+    with loading.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_database())")
+        ((database,),) = cursor.fetchall()
+        cursor.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
+        loading.commit()
+        yield
+        cursor.execute(f"ALTER DATABASE {database} RESET synchronous_commit")
+
+
+@contextmanager
 def _without_indexes(loading: Connection) -> Iterator[None]:
     """Do without the indexes of the tables, but for those of constraints, and make them again as Dagster had them."""
     with loading.cursor() as cursor:
@@ -206,14 +218,23 @@ SELECT run_id::varchar, key, value FROM fact JOIN template_tag USING (job, trigg
 _EVENT_COLUMNS = 'run_id, event, dagster_event_type, "timestamp", step_key, asset_key, partition'
 # The events of the run of 20 nodes, as another run would have them.
 _EVENTS_OF_RUNS = """
-SELECT run.run_id, regexp_replace(
-           replace(replace(event.event, %(twenty)s, run.run_id), 'twenty', run.pipeline_name),
-           '"timestamp": [0-9.]+', '"timestamp": ' || (run.start_time + extract(epoch FROM after))::text),
-       event.dagster_event_type, (to_timestamp(run.start_time) + after) AT TIME ZONE 'UTC',
-       event.step_key, event.asset_key, event.partition
-FROM (SELECT *, "timestamp" - min("timestamp") OVER () AS after FROM event_logs WHERE run_id = %(twenty)s) AS event
-CROSS JOIN (SELECT * FROM runs WHERE id >= %(first)s AND status = 'SUCCESS' AND pipeline_name LIKE 'pipeline%%') AS run
-ORDER BY run.id, event.id"""
+WITH template AS MATERIALIZED (
+    SELECT id, parts[1] AS head, parts[2] AS tail, after, dagster_event_type, step_key, asset_key, partition
+    FROM (
+        SELECT *, regexp_match(event, '^(.*"timestamp": )[0-9.]+(.*)$') AS parts,
+               "timestamp" - min("timestamp") OVER () AS after
+        FROM event_logs WHERE run_id = %(twenty)s
+    ) AS event
+)
+SELECT run_id, replace(replace(head || (start_time + extract(epoch FROM after))::text || tail, %(twenty)s, run_id),
+                       'twenty', pipeline_name),
+       dagster_event_type, (to_timestamp(start_time) + after) AT TIME ZONE 'UTC', step_key, asset_key, partition
+FROM (
+    SELECT template.*, runs.run_id, runs.pipeline_name, runs.start_time
+    FROM template CROSS JOIN runs
+    WHERE runs.id >= %(first)s AND status = 'SUCCESS' AND pipeline_name LIKE 'pipeline%%'
+    ORDER BY runs.id, template.id
+) AS told"""
 # What each node has logged comes many times over, each with a text of its own, twenty lines in a millisecond.
 _LONG_LOG = """
 SELECT %(long)s::varchar,
