@@ -194,10 +194,11 @@ class Counts(Model):
     canceled: int = 0
 
 
-class DayCounts(Counts):
+class Day(Model):
     """Runs of one day (UTC) by status; a run belongs to the day of its start, while queued of its creation."""
 
     day: date = Field(examples=["2025-03-27"])
+    by_status: Counts
 
 
 class Durations(Model):
@@ -214,7 +215,7 @@ class RunStats(Model):
     until: Timestamp | None = Field(alias="to", description="Exclusive.")
     total: int
     by_status: Counts
-    by_day: list[DayCounts] = Field(description="Days with runs, the oldest first.")
+    by_day: list[Day] = Field(description="Days with runs, the oldest first.")
     failure_rate: float | None = Field(description="Failed of those that succeeded or failed, 0 to 1.", examples=[0.05])
     duration_seconds: Durations
 

@@ -18,7 +18,7 @@ from api_adapter.runs.schemas import (
     CancelAnswer,
     CanceledBy,
     Counts,
-    DayCounts,
+    Day,
     Durations,
     ExecutionStatus,
     Progress,
@@ -120,7 +120,7 @@ def read_stats(services: Services, *, filter_by: RunFilter) -> RunStats:
         until=filter_by.until,
         total=sum(found.by_status.values()),
         by_status=Counts.model_validate(found.by_status),
-        by_day=[DayCounts.model_validate({"day": day, **counts}) for day, counts in found.by_day],
+        by_day=[Day(day=day, by_status=Counts.model_validate(counts)) for day, counts in found.by_day],
         failure_rate=round(found.by_status.get("failed", 0) / ended, 4) if ended else None,
         duration_seconds=Durations(p50=found.p50, p95=found.p95),
     )

@@ -152,9 +152,13 @@ def _duration(start: datetime | None, end: datetime | None) -> float | None:
 
 def _node_metrics(node: NodeRecord) -> NodeMetrics:
     metrics: NodeMetrics = {  # type: ignore[assignment]  # keys are NodeMetrics'
-        name: node.metrics[figure] for name, figure in _NODE_METRICS.items() if figure in node.metrics
+        name: _exactly(node.metrics[figure]) for name, figure in _NODE_METRICS.items() if figure in node.metrics
     }
     return metrics
+
+
+def _exactly(figure: int | float) -> int | float:
+    return figure if isinstance(figure, int) else round(figure, 3)
 
 
 def _node_error(error: EventError | None) -> NodeError | None:

@@ -283,7 +283,7 @@ def test_stats_count_by_status_and_day(instance: DagsterInstance, reader: httpx.
     told = reader.get("/api/runs/stats", params={"pipelineId": pipeline_id}).json()
     counts = {"queued": 1, "running": 0, "succeeded": 3, "failed": 1, "canceled": 0}
     assert (told["total"], told["byStatus"], told["failureRate"]) == (5, counts, 0.25)
-    assert sum(day["succeeded"] for day in told["byDay"]) == 3
+    assert sum(day["byStatus"]["succeeded"] for day in told["byDay"]) == 3
     assert all(len(day["day"]) == 10 for day in told["byDay"])
     durations = sorted(reader.get(f"/api/runs/{encode_run_id(run_id)}").json()["durationSeconds"] for run_id in ids)
     assert told["durationSeconds"]["p50"] == pytest.approx(durations[1], abs=0.002)
