@@ -1,5 +1,6 @@
 """The shapes of a log: which one a request gets, and what each looks like."""
 
+import asyncio
 import json
 import re
 import tracemalloc
@@ -9,13 +10,19 @@ import httpx
 import psycopg2
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
+from fastapi import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api_adapter.auth import Principal, StreamLease
 from api_adapter.logs.errors import NotAcceptableError
 from api_adapter.logs.formats import MEDIA_TYPES, LogFormat, choose_format
 from api_adapter.logs.schemas import RunLogRecord
-from planasonix_orchestrator.contract.ids import encode_run_id
+from api_adapter.logs.streams import CredentialEndedError, LiveResponse, PageReader, stream_log
+from api_adapter.logs.threads import ReadingThreads
+from api_adapter.logs.writing import write_text
+from api_adapter.storage import LogPage, LogPosition, Storage
+from planasonix_orchestrator.contract.ids import decode_run_id, encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
 from tests.api.test_failures import assert_error_shape
@@ -228,3 +235,57 @@ def test_streams_take_no_more_memory_for_more_lines(name: str, long_run: str, re
     many, received = peak(20_500)
     assert received > 20_000_000
     assert many < few + 5_000_000
+
+
+def test_a_stream_is_cut_when_its_credential_ends(long_run: str, storage: Storage) -> None:
+    """A long log is a stream with a lease: when that ends, the answer breaks off, and does not look whole."""
+    leases: list[StreamLease] = []
+    released: list[StreamLease] = []
+
+    def open_lease() -> StreamLease:
+        principal = Principal(kind="key", id="key_1", name="tests", scopes=frozenset())
+        leases.append(StreamLease(principal, release=released.append))
+        return leases[-1]
+
+    def read(after: LogPosition, limit: int) -> LogPage:
+        page = storage.read_log(decode_run_id(long_run), after=after, limit=limit)
+        assert page is not None
+        return page
+
+    def stream(limit: int) -> Response:
+        reader = PageReader(read=read, write=lambda page: write_text(page.lines))
+        threads = ReadingThreads()
+        return stream_log(
+            reader, after=LogPosition(), limit=limit, media_type=TEXT, threads=threads, open_lease=open_lease
+        )
+
+    async def lines() -> list[bytes]:
+        answer = stream(5000)
+        assert isinstance(answer, LiveResponse)
+        received = [await anext(answer.body_iterator), await anext(answer.body_iterator)]
+        leases[0].end()
+        with pytest.raises(CredentialEndedError):
+            await anext(answer.body_iterator)
+        return received
+
+    assert [part.count(b"\n") for part in asyncio.run(lines())] == [1000, 1000]
+    assert released == leases
+    assert not isinstance(stream(1000), LiveResponse)  # what fits into a page needs no lease
+    assert len(leases) == 1
+
+
+def test_head_answers_without_following(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """HEAD has the headers of each shape, and ends at once, also where GET would follow the run."""
+    run = make_run(instance, status=DagsterRunStatus.STARTED)
+    for accept in (JSON, NDJSON, TEXT, EVENTS):
+        answer = reader.head(f"/api/runs/{encode_run_id(run.run_id)}/logs", headers={"Accept": accept})
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].partition(";")[0] == accept
+
+
+def test_long_streams_are_compressed_part_by_part(long_run: str, reader: httpx.Client) -> None:
+    """Where the caller accepts gzip, lines arrive compressed, and are all there."""
+    path = f"/api/runs/{long_run}/logs"
+    with reader.stream("GET", path, params={"format": "ndjson"}, headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        assert sum(1 for _ in answer.iter_lines()) == 20_500
