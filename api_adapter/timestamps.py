@@ -12,9 +12,9 @@ _PLUS_LOST = re.compile(r"(T.*\d) (\d{2}:?\d{2})$")  # "+" in a query string arr
 
 def format_timestamp(moment: datetime) -> str:
     """Return ``2025-03-27T02:00:00Z``, with milliseconds where there are any."""
-    utc = moment.astimezone(UTC)
-    precision = "seconds" if utc.microsecond < 1000 else "milliseconds"
-    return utc.isoformat(timespec=precision).replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    text = utc.isoformat(timespec="milliseconds")
+    return f"{text[:19] if utc.microsecond < 1000 else text[:23]}Z"
 
 
 def parse_timestamp(text: str) -> datetime:

@@ -10,7 +10,7 @@ from api_adapter.auth import GuardedRoute, Principal, Scope, requires
 from api_adapter.caching import answer_cached
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
-from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
+from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare
 from api_adapter.runs import service
 from api_adapter.runs.filters import parse_filter
 from api_adapter.runs.schemas import CancelAnswer, ExecutionStatus, RunDetail, RunList, RunNodes, RunStats
@@ -76,7 +76,7 @@ def list_runs(
         end=end,
         visible=principal.pipelines,
     )
-    return json_response(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
+    return _json(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
 @router.get("/runs/stats", operation_id="getRunStats")
@@ -113,7 +113,7 @@ def list_pipeline_runs(
 ) -> Response:
     """List the runs of one pipeline, newest first."""
     filter_by = parse_filter(pipeline_id=pipeline_id, visible=principal.pipelines)
-    return json_response(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
+    return _json(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
 @router.get("/pipelines/{id}/execution-status", operation_id="getExecutionStatus", responses=declare(404, 409))
@@ -142,7 +142,7 @@ def list_run_nodes(request: Request, services: ServicesDependency, *, principal:
     return answer_cached(
         request,
         validator=service.validator_of(state),
-        build=lambda: service.read_nodes(services, state=state),
+        build=lambda: _json(service.read_nodes(services, state=state)),
     )
 
 
@@ -180,3 +180,7 @@ def cancel_run(
     else:
         response.headers["Retry-After"] = "1"
     return answer
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")

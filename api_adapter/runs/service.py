@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
@@ -13,7 +13,7 @@ from api_adapter.errors import (
     RunNotFoundError,
     StackNotFoundError,
 )
-from api_adapter.pagination import PageMeta, decode_cursor, encode_cursor
+from api_adapter.pagination import decode_cursor, encode_cursor
 from api_adapter.runs.schemas import (
     CancelAnswer,
     CanceledBy,
@@ -23,27 +23,23 @@ from api_adapter.runs.schemas import (
     ExecutionStatus,
     Progress,
     RunDetail,
-    RunList,
-    RunNodes,
     RunStats,
-    RunSummary,
 )
-from api_adapter.runs.telling import tell_error, tell_metrics, tell_node, tell_trigger, tell_variables
+from api_adapter.runs.telling import tell_error, tell_metrics, tell_trigger, tell_variables
+from api_adapter.runs.writing import write_nodes, write_runs
 from api_adapter.storage import RunFilter, RunRecord, RunState, RunStatus, RunStory
 from api_adapter.timestamps import parse_timestamp
 from planasonix_orchestrator.contract import tags as tag_names
 
 
-def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> RunList:
-    """Return a page of runs, newest first."""
+def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> bytes:
+    """Return a page of runs, newest first: a `RunList` in JSON."""
     below = decode_cursor(cursor, scope=filter_by) if cursor is not None else None
     runs = services.storage.list_runs(filter_by, limit=limit + 1, below=below)
-    now = services.clock()
-    page, more = runs[:limit], len(runs) > limit
-    return RunList(
-        data=[_summary(run, now=now) for run in page],
-        meta=PageMeta(cursor=encode_cursor(page[-1].position, scope=filter_by) if more else None),
-    )
+    more = len(runs) > limit
+    page = runs[:limit]
+    behind = encode_cursor(page[-1].position, scope=filter_by) if more else None
+    return write_runs(page, cursor=behind, now=services.clock())
 
 
 def read_run(services: Services, *, state: RunState) -> RunDetail:
@@ -77,13 +73,13 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
     )
 
 
-def read_nodes(services: Services, *, state: RunState) -> RunNodes:
-    """Return every node of a run."""
+def read_nodes(services: Services, *, state: RunState) -> bytes:
+    """Return every node of a run: a `RunNodes` in JSON."""
     found = services.storage.read_nodes(state.run.dagster_id)
     if found is None:  # it was deleted just now
         raise RunNotFoundError(state.run.id)
     run, nodes = found
-    return RunNodes(run_id=run.id, nodes=[tell_node(node, now=services.clock()) for node in nodes])
+    return write_nodes(nodes, run_id=run.id, now=services.clock())
 
 
 def read_state(services: Services, *, principal: Principal, run_id: str) -> RunState:
@@ -172,18 +168,6 @@ def cancel_run(services: Services, *, principal: Principal, run_id: str) -> Canc
         id=run.id,
         status="cancel_requested",
         message="Cancellation accepted; workers stop after their current safe point.",
-    )
-
-
-def _summary(run: RunRecord, *, now: datetime) -> RunSummary:
-    return RunSummary(
-        id=run.id,
-        pipeline_id=run.pipeline_id,
-        status=run.status,
-        trigger=run.trigger,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        duration_seconds=run.duration_at(now),
     )
 
 

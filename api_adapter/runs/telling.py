@@ -1,22 +1,12 @@
-"""Puts parts of a run into the API's words: its trigger, variables, figures, errors and nodes."""
+"""Puts parts of a run into the API's words: its trigger, variables, figures and error."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import quote
 
-from api_adapter.runs.schemas import (
-    ErrorCode,
-    NodeAttempt,
-    NodeError,
-    NodeMetrics,
-    RunError,
-    RunMetrics,
-    RunNode,
-    Trigger,
-)
-from api_adapter.storage import Attempt, EventError, NodeRecord, RunRecord, RunStory
+from api_adapter.runs.schemas import ErrorCode, RunError, RunMetrics, Trigger
+from api_adapter.storage import EventError, NodeRecord, RunRecord, RunStory
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
 
@@ -31,15 +21,6 @@ _TRIGGER_TAGS = {
     "sensor": ("dagster/sensor_name",),
     "backfillId": ("dagster/backfill",),
     "user": (tag_names.USER, "user"),
-}
-_NODE_METRICS = {
-    "rowsIn": metadata.ROWS_IN,
-    "rowsOut": metadata.ROWS_OUT,
-    "bytesRead": metadata.BYTES_READ,
-    "bytesWritten": metadata.BYTES_WRITTEN,
-    "bytesShuffled": metadata.BYTES_SHUFFLED,
-    "cpuSeconds": metadata.CPU_SECONDS,
-    "peakMemoryBytes": metadata.PEAK_MEMORY_BYTES,
 }
 
 
@@ -115,54 +96,6 @@ def _stack_ref(run: RunRecord, *, error: EventError | None, node_id: str | None)
         return None
     query = f"?nodeId={quote(node_id, safe='')}" if node_id is not None else ""
     return f"/api/runs/{run.id}/stack{query}"
-
-
-def tell_node(node: NodeRecord, *, now: datetime) -> RunNode:
-    """Return a node of a run."""
-    return RunNode(
-        node_id=node.node_id,
-        type=node.type,
-        status=node.status,
-        started_at=node.started_at,
-        finished_at=node.finished_at,
-        duration_seconds=_duration(node.started_at, node.finished_at or (now if node.status == "running" else None)),
-        retries=node.retries,
-        attempts=[_attempt(attempt, number=number, now=now) for number, attempt in enumerate(node.attempts, start=1)],
-        metrics=_node_metrics(node),
-        error=_node_error(node.error),
-    )
-
-
-def _attempt(attempt: Attempt, *, number: int, now: datetime) -> NodeAttempt:
-    return NodeAttempt(
-        attempt=number,
-        status=attempt.status,
-        started_at=attempt.started_at,
-        finished_at=attempt.finished_at,
-        duration_seconds=_duration(
-            attempt.started_at, attempt.finished_at or (now if attempt.status == "running" else None)
-        ),
-        error=_node_error(attempt.error),
-    )
-
-
-def _duration(start: datetime | None, end: datetime | None) -> float | None:
-    return max((end - start).total_seconds(), 0.0) if start and end else None
-
-
-def _node_metrics(node: NodeRecord) -> NodeMetrics:
-    metrics: NodeMetrics = {  # type: ignore[assignment]  # keys are NodeMetrics'
-        name: _exactly(node.metrics[figure]) for name, figure in _NODE_METRICS.items() if figure in node.metrics
-    }
-    return metrics
-
-
-def _exactly(figure: int | float) -> int | float:
-    return figure if isinstance(figure, int) else round(figure, 3)
-
-
-def _node_error(error: EventError | None) -> NodeError | None:
-    return NodeError(message=error.message, code=_code(error), node_id=error.node_id) if error else None
 
 
 def _code(error: EventError) -> ErrorCode:

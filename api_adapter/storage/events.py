@@ -123,7 +123,7 @@ def _user_error(reported: Mapping[str, Any], *, code: str | None, node_id: str |
     return EventError(
         class_name=name,
         message=re.sub(rf"^(?:[\w.<>]+\.)?{re.escape(name)}:?\s*", "", text) or name,
-        code=code or metadata.ERROR_CLASSES.get(name, metadata.NODE_ERROR),
+        code=code if code in metadata.ERROR_CODES else metadata.ERROR_CLASSES.get(name, metadata.NODE_ERROR),
         node_id=node_id,
         stack=tuple(_stack(error)),
     )

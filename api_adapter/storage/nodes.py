@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -68,22 +68,39 @@ STEP_EVENT_CONDITION = f"dagster_event_type IN ({', '.join(repr(event) for event
 # would else read the whole table, or walk along the primary key.
 _AT_ONCE = 2000
 _STEP_EVENTS = f"""
-SELECT id, dagster_event_type, step_key, event FROM event_logs
+SELECT id, dagster_event_type, step_key, "timestamp" AT TIME ZONE 'UTC' AS time,
+       CASE WHEN dagster_event_type IN ('STEP_OUTPUT', 'STEP_FAILURE', 'STEP_UP_FOR_RETRY') THEN event END AS body
+FROM event_logs
 WHERE (run_id, id) > (%(run_id)s, %(after)s) AND (run_id, id) <= (%(run_id)s, {(1 << 63) - 1})
       AND {STEP_EVENT_CONDITION}
 ORDER BY run_id, id LIMIT {_AT_ONCE}"""
 
 
-def _step_events(connection: Connection, *, dagster_id: str) -> Iterator[Event]:
+class StepEvent(NamedTuple):
+    """An event of a step; `body` is the JSON of those that say more than when it was, None of others."""
+
+    id: int
+    type: str
+    step_key: str | None
+    time: datetime
+    body: str | None
+
+    @property
+    def event(self) -> Event:
+        """The whole event, decoded."""
+        return Event(self.id, self.type, self.step_key, self.body or "{}")
+
+
+def _step_events(connection: Connection, *, dagster_id: str) -> Iterator[StepEvent]:
     after, found = 0, _AT_ONCE
     while found == _AT_ONCE:
         part = rows(connection, _STEP_EVENTS, {"run_id": dagster_id, "after": after})
-        yield from (Event(*row) for row in part)
+        yield from map(StepEvent._make, part)
         found = len(part)
         after = part[-1].id if part else after
 
 
-def tell_nodes(run: RunRecord, *, graph: Sequence[GraphNode], events: Iterable[Event]) -> list[NodeRecord]:
+def tell_nodes(run: RunRecord, *, graph: Sequence[GraphNode], events: Iterable[StepEvent]) -> list[NodeRecord]:
     """Fold the step events of a run into one record per node."""
     steps = {node.step_key: _Step() for node in graph}
     for event in events:
@@ -107,31 +124,32 @@ class _Step:
     def started_at(self) -> datetime | None:
         return self.attempts[0].started_at if self.attempts else None
 
-    def take(self, event: Event) -> None:
+    def take(self, event: StepEvent) -> None:
         match event.type:
             case "STEP_START" | "STEP_RESTARTED":
                 self.state, self.finished_at = "running", None
                 self.attempts.append(Attempt(started_at=event.time))
                 self.metrics.clear()
             case "STEP_OUTPUT":
-                for label, value in event.figures.items():
+                for label, value in event.event.figures.items():
                     self.metrics[label] = self.metrics.get(label, 0) + value
             case "STEP_UP_FOR_RETRY":
-                self.state, self.error = "waiting", event.error
+                self.state, self.error = "waiting", event.event.error
                 self._end_attempt(event, status="failed")
             case "STEP_SUCCESS":
                 self.state, self.finished_at, self.error = "succeeded", event.time, None
                 self._end_attempt(event, status="succeeded")
             case "STEP_FAILURE":
-                self.state, self.finished_at, self.error = "failed", event.time, event.error
+                self.state, self.finished_at, self.error = "failed", event.time, event.event.error
                 self._end_attempt(event, status="failed")
             case "STEP_SKIPPED":
                 self.state, self.finished_at = "skipped", event.time
 
-    def _end_attempt(self, event: Event, *, status: NodeStatus) -> None:
+    def _end_attempt(self, event: StepEvent, *, status: NodeStatus) -> None:
         if self.attempts:
             error = self.error if status == "failed" else None
-            self.attempts[-1] = replace(self.attempts[-1], finished_at=event.time, status=status, error=error)
+            started_at = self.attempts[-1].started_at
+            self.attempts[-1] = Attempt(started_at=started_at, finished_at=event.time, status=status, error=error)
 
 
 def _record(run: RunRecord, *, node: GraphNode, steps: Mapping[str, _Step]) -> NodeRecord:

@@ -1,7 +1,6 @@
 """Run ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
 
 import re
-from base64 import b32encode
 from uuid import UUID
 
 RUN_PREFIX = "run_"
@@ -10,7 +9,8 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26  # 128 bits in groups of 5
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", _ALPHABET.encode())
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)  # of 10 bits
+_SHIFTS = range(120, -1, -10)
 
 
 class RunIdError(ValueError):
@@ -26,8 +26,7 @@ def encode_run_id(dagster_run_id: str) -> str:
     if not _UUID.fullmatch(dagster_run_id):
         raise RunIdError(dagster_run_id)
     number = int(dagster_run_id.replace("-", ""), 16)
-    digits = b32encode(number.to_bytes(20, "big")).translate(_CROCKFORD)
-    return RUN_PREFIX + digits[-_LENGTH:].decode()
+    return RUN_PREFIX + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def decode_run_id(run_id: str) -> str:

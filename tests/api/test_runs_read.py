@@ -1,5 +1,6 @@
 """`GET /api/runs/{id}`, its nodes and stacks, statistics and the execution status of a pipeline."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.events import JobFailureData, RunFailureReason
+from pydantic import BaseModel
 
+from api_adapter.runs.schemas import RunList, RunNodes
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
 from planasonix_orchestrator.contract.ids import encode_run_id
@@ -271,6 +274,18 @@ def test_created_times_are_utc_whatever_the_databases_time_zone(tmp_path: Path, 
             ours = storage.read_run(run.run_id)
     assert ours is not None
     assert before <= ours.queued_at <= datetime.now(UTC)
+
+
+def test_lists_and_nodes_are_written_as_their_schemas_say(
+    succeeded: str, failed: str, instance: DagsterInstance, reader: httpx.Client
+) -> None:
+    """What is written without models is, to the letter, what the models of the OpenAPI document would write."""
+    live = encode_run_id(make_run(instance, status=DagsterRunStatus.STARTED).run_id)
+    answers: list[tuple[str, type[BaseModel]]] = [("/api/runs?limit=20", RunList)]
+    answers += [(f"/api/runs/{run_id}/nodes", RunNodes) for run_id in (succeeded, failed, live)]
+    for path, model in answers:
+        body = reader.get(path).content
+        assert json.loads(model.model_validate_json(body).model_dump_json(by_alias=True)) == json.loads(body)
 
 
 def test_stats_count_by_status_and_day(instance: DagsterInstance, reader: httpx.Client) -> None:
