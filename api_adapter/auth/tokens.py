@@ -66,11 +66,12 @@ def _header(token: str) -> tuple[str, str | None]:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
         raise UnauthorizedError from error
-    if header.get("alg") not in ALGORITHMS:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise UnauthorizedError(f"The token must be signed with {', '.join(sorted(ALGORITHMS))}.")
     if "crit" in header:
         raise UnauthorizedError("The token has critical header parameters that are not known here.")
-    return header["alg"], header.get("kid")
+    return algorithm, header.get("kid")
 
 
 def _refused(error: Exception) -> UnauthorizedError:
@@ -106,6 +107,8 @@ def _scopes(claims: dict[str, Any]) -> list[str]:
 def _texts(value: object, *, claim: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise UnauthorizedError(f"The token's claim {claim} must be a list of texts.")
+    if not all(text.isprintable() for text in value):  # Postgres takes neither NUL nor halves of surrogate pairs
+        raise UnauthorizedError(f"The token's claim {claim} must hold printable characters only.")
     return value
 
 

@@ -80,6 +80,8 @@ def test_good_tokens_are_accepted(algorithm: str, api: httpx.Client, issuer: Iss
         ({"pipelines": ["pl_crm"]}, 200),
         ({"pipelines": "pl_crm"}, 401),
         ({"pipelines": {"pl_crm": True}}, 401),
+        ({"pipelines": ["pl\0"]}, 401),
+        ({"pipelines": ["\ud800"]}, 401),
         ({"sub": ""}, 401),
         ({"sub": "a\nb"}, 401),
         ({"sub": "a" * 256}, 401),
@@ -211,6 +213,13 @@ def test_tokens_of_strangers_are_refused(api: httpx.Client, issuer: Issuer) -> N
 def test_what_is_critical_and_unknown_is_refused(api: httpx.Client, issuer: Issuer) -> None:
     """A token whose header demands that something be understood, which is not, is refused (RFC 7515, 4.1.11)."""
     assert status(api, issuer.token(headers={"crit": ["exp"], "exp": 1})) == 401
+
+
+@pytest.mark.parametrize("algorithm", [[], {}, ["ES256"], {"ES256": 1}, 7, True])
+def test_an_algorithm_of_another_type_is_refused(algorithm: object, api: httpx.Client, issuer: Issuer) -> None:
+    """What stands in a header that anybody can write breaks nothing."""
+    _, payload, signature = issuer.token().split(".")
+    assert status(api, f"{part({'alg': algorithm})}.{payload}.{signature}") == 401
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
