@@ -2,14 +2,16 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from api_adapter.storage.tables import HEARTBEATS
+from api_adapter.storage.database import rows
 
 _QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
+_HEARTBEAT = """
+SELECT "timestamp" AT TIME ZONE 'UTC' AS time FROM daemon_heartbeats WHERE daemon_type = %(daemon)s"""
 
 
 def last_heartbeat(connection: Connection) -> datetime | None:
     """Return when the daemon that launches queued runs last gave a sign of life; None if it never did."""
-    naive = connection.scalar(select(HEARTBEATS.c.timestamp).where(HEARTBEATS.c.daemon_type == _QUEUE_DAEMON))
-    return naive.replace(tzinfo=UTC) if naive else None
+    found = rows(connection, _HEARTBEAT, {"daemon": _QUEUE_DAEMON})
+    return found[0].time.astimezone(UTC) if found else None

@@ -7,9 +7,9 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from api_adapter.storage.database import rows
 from api_adapter.storage.events import Event, EventError
 from api_adapter.storage.runs import RunRecord
+from api_adapter.storage.story import END_EVENTS, read_story
 from planasonix_orchestrator.contract import metadata
 
 CanceledBy = Literal["user", "system", "superseded"]
@@ -23,13 +23,6 @@ class RunEnd:
     cancel_requested_at: datetime | None = None
     canceled_by: CanceledBy | None = None
 
-
-# Events of the run as a whole have no step, which the index of ours on (run, step) finds at once.
-_ENDS = """
-SELECT id, dagster_event_type, step_key, event FROM event_logs
-WHERE run_id = %(run_id)s AND step_key IS NULL
-      AND dagster_event_type IN ('PIPELINE_FAILURE', 'PIPELINE_CANCELING', 'PIPELINE_CANCELED')
-ORDER BY id"""
 
 # Words of Dagster's daemon where it cancels or ends a run by itself (dagster/_daemon/monitoring/run_monitoring.py).
 _BY_SYSTEM = re.compile("exceeding maximum runtime|longer than [0-9]+ seconds to cancel", re.IGNORECASE)
@@ -60,8 +53,7 @@ def read_end(connection: Connection, *, run: RunRecord) -> RunEnd:
     failure: EventError | None = None
     requested_at: datetime | None = None
     by: CanceledBy | None = None
-    for row in rows(connection, _ENDS, {"run_id": run.dagster_id}):
-        event = Event(*row)
+    for event in (told.event for told in read_story(connection, run_id=run.dagster_id, types=END_EVENTS)):
         if event.type == "PIPELINE_FAILURE":
             failure = _failure(event)
             continue

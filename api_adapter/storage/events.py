@@ -5,15 +5,12 @@ are read, all of them optional, so that what Dagster adds does no harm; the cont
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
-
 from api_adapter.storage.decoding import decode_json
-from api_adapter.storage.tables import EVENTS
 from planasonix_orchestrator.contract import metadata
 
 _INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
@@ -94,24 +91,6 @@ class EventError:
     def is_interruption(self) -> bool:
         """True for a node that did not fail but was told to stop."""
         return self.class_name in _INTERRUPTIONS
-
-
-def read_events(connection: Connection, *, dagster_run_id: str, types: Collection[str]) -> Sequence[Event]:
-    """Return the events of these types of a run, oldest first."""
-    query = EVENT_QUERY.where(EVENTS.c.run_id == dagster_run_id, EVENTS.c.dagster_event_type.in_(sorted(types)))
-    return fetch(connection, query.order_by(EVENTS.c.id))
-
-
-EVENT_QUERY = select(EVENTS.c.id, EVENTS.c.dagster_event_type, EVENTS.c.step_key, EVENTS.c.event)
-
-
-def fetch(connection: Connection, query: Select[Any]) -> list[Event]:
-    """Return the events that a query over `EVENT_QUERY` selects."""
-    return [_event(row) for row in connection.execute(query)]
-
-
-def _event(row: Row[Any]) -> Event:
-    return Event(row.id, row.dagster_event_type, row.step_key, row.event)
 
 
 def _user_error(reported: Mapping[str, Any], *, code: str | None, node_id: str | None) -> EventError:

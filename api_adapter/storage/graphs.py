@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from api_adapter.storage.tables import SNAPSHOTS
+from api_adapter.storage.database import rows
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.names import decode_name
 
 _CACHED_SNAPSHOTS = 256
+_SNAPSHOT = "SELECT snapshot_body FROM snapshots WHERE snapshot_id = %(id)s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,8 @@ class GraphReader:
             return ()
         nodes = self._read.get(snapshot_id)
         if nodes is None:
-            body = connection.scalar(select(SNAPSHOTS.c.snapshot_body).where(SNAPSHOTS.c.snapshot_id == snapshot_id))
-            nodes = parse_snapshot(body) if body is not None else ()
+            found = rows(connection, _SNAPSHOT, {"id": snapshot_id})
+            nodes = parse_snapshot(found[0].snapshot_body) if found else ()
             if len(self._read) >= _CACHED_SNAPSHOTS:
                 self._read.clear()
             self._read[snapshot_id] = nodes

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ProgrammingError
 
 from api_adapter.storage.database import rows
-from api_adapter.storage.nodes import STEP_EVENT_CONDITION
 from api_adapter.storage.outline import LONG_WAIT
+from api_adapter.storage.story import STORY_CONDITION
 
 logger = logging.getLogger("api_adapter")
 
@@ -33,8 +33,8 @@ INDEXES = (
     Index("planasonix_runs_job_status", "runs (pipeline_name, status, id)"),
     # Runs that began long after they were made, which a list by date finds nowhere else.
     Index("planasonix_runs_long_waits", f"runs (id) WHERE {LONG_WAIT}"),
-    # The few events of a run that tell its nodes' story, among the many that its nodes have logged.
-    Index("planasonix_events_steps", f"event_logs (run_id, id) WHERE {STEP_EVENT_CONDITION}"),
+    # The few events of a run that tell its story, among the many lines that its nodes have logged.
+    Index("planasonix_events_story", f"event_logs (run_id, id) WHERE {STORY_CONDITION}"),
     # One node's lines. The step comes first: only then can the index be read from (run_id, id) on; see `logs`.
     Index("planasonix_events_node", "event_logs (step_key, run_id, id)"),
 )

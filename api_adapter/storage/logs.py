@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
 from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, node_of, tell_line
-from api_adapter.storage.nodes import STEP_EVENT_CONDITION
 from api_adapter.storage.positions import LogPosition
 from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
+from api_adapter.storage.story import STEP_EVENTS, is_one_of
 from planasonix_orchestrator.contract.names import encode_name
 
 _LOOK_BACK = 5000  # ids: far more than can be in flight at once
@@ -125,7 +125,7 @@ _SERIOUS = """
 _SINCE = "timestamp + interval '0' >= %(since)s"
 
 _HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run)s LIMIT 1"
-_STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {STEP_EVENT_CONDITION}"
+_STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {is_one_of(STEP_EVENTS)}"
 
 
 def read_log(

@@ -1,31 +1,19 @@
 """What happened to each node of a run: its graph joined with the step events of the event log."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from sqlalchemy import Connection
 
-from api_adapter.storage.database import rows
-from api_adapter.storage.events import Event, EventError
+from api_adapter.storage.events import EventError
 from api_adapter.storage.graphs import GraphNode
 from api_adapter.storage.runs import RunRecord
+from api_adapter.storage.story import STEP_EVENTS, StoryEvent, read_story
 from planasonix_orchestrator.contract import metadata
 
 NodeStatus = Literal["pending", "queued", "running", "succeeded", "failed", "skipped", "canceled"]
-
-STEP_EVENTS = frozenset(
-    {
-        "STEP_START",
-        "STEP_OUTPUT",
-        "STEP_SUCCESS",
-        "STEP_FAILURE",
-        "STEP_UP_FOR_RETRY",
-        "STEP_RESTARTED",
-        "STEP_SKIPPED",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,48 +47,11 @@ class NodeRecord:
 
 def read_nodes(connection: Connection, *, run: RunRecord, graph: Sequence[GraphNode]) -> list[NodeRecord]:
     """Return every node of a run's graph with what became of it, in the graph's order."""
-    return tell_nodes(run, graph=graph, events=_step_events(connection, dagster_id=run.dagster_id))
+    events = read_story(connection, run_id=run.dagster_id, types=STEP_EVENTS)
+    return tell_nodes(run, graph=graph, events=events)
 
 
-# The condition on types stands there word for word, so that the index of ours that has it too can serve.
-STEP_EVENT_CONDITION = f"dagster_event_type IN ({', '.join(repr(event) for event in sorted(STEP_EVENTS))})"
-# By parts, and with run and id compared as a whole: the planner takes steps for as frequent in this run as in all, and
-# would else read the whole table, or walk along the primary key.
-_AT_ONCE = 2000
-_STEP_EVENTS = f"""
-SELECT id, dagster_event_type, step_key, "timestamp" AT TIME ZONE 'UTC' AS time,
-       CASE WHEN dagster_event_type IN ('STEP_OUTPUT', 'STEP_FAILURE', 'STEP_UP_FOR_RETRY') THEN event END AS body
-FROM event_logs
-WHERE (run_id, id) > (%(run_id)s, %(after)s) AND (run_id, id) <= (%(run_id)s, {(1 << 63) - 1})
-      AND {STEP_EVENT_CONDITION}
-ORDER BY run_id, id LIMIT {_AT_ONCE}"""
-
-
-class StepEvent(NamedTuple):
-    """An event of a step; `body` is the JSON of those that say more than when it was, None of others."""
-
-    id: int
-    type: str
-    step_key: str | None
-    time: datetime
-    body: str | None
-
-    @property
-    def event(self) -> Event:
-        """The whole event, decoded."""
-        return Event(self.id, self.type, self.step_key, self.body or "{}")
-
-
-def _step_events(connection: Connection, *, dagster_id: str) -> Iterator[StepEvent]:
-    after, found = 0, _AT_ONCE
-    while found == _AT_ONCE:
-        part = rows(connection, _STEP_EVENTS, {"run_id": dagster_id, "after": after})
-        yield from map(StepEvent._make, part)
-        found = len(part)
-        after = part[-1].id if part else after
-
-
-def tell_nodes(run: RunRecord, *, graph: Sequence[GraphNode], events: Iterable[StepEvent]) -> list[NodeRecord]:
+def tell_nodes(run: RunRecord, *, graph: Sequence[GraphNode], events: Iterable[StoryEvent]) -> list[NodeRecord]:
     """Fold the step events of a run into one record per node."""
     steps = {node.step_key: _Step() for node in graph}
     for event in events:
@@ -124,7 +75,7 @@ class _Step:
     def started_at(self) -> datetime | None:
         return self.attempts[0].started_at if self.attempts else None
 
-    def take(self, event: StepEvent) -> None:
+    def take(self, event: StoryEvent) -> None:
         match event.type:
             case "STEP_START" | "STEP_RESTARTED":
                 self.state, self.finished_at = "running", None
@@ -145,7 +96,7 @@ class _Step:
             case "STEP_SKIPPED":
                 self.state, self.finished_at = "skipped", event.time
 
-    def _end_attempt(self, event: StepEvent, *, status: NodeStatus) -> None:
+    def _end_attempt(self, event: StoryEvent, *, status: NodeStatus) -> None:
         if self.attempts:
             error = self.error if status == "failed" else None
             started_at = self.attempts[-1].started_at

@@ -5,13 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from api_adapter.storage.database import rows
 from api_adapter.storage.events import Event
 from api_adapter.storage.lines import node_of
-
-_CAPTURED = """
-SELECT id, dagster_event_type, step_key, event FROM event_logs
-WHERE run_id = %(run)s AND dagster_event_type = 'LOGS_CAPTURED' ORDER BY id"""
+from api_adapter.storage.story import CAPTURE_EVENTS, read_story
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +20,8 @@ class Capture:
 
 def read_captures(connection: Connection, *, run_id: str, node_id: str | None) -> Sequence[Capture]:
     """Return the captures of a run, or those of the processes that ran a node, in the order in which they began."""
-    found = (_capture(Event(*row)) for row in rows(connection, _CAPTURED, {"run": run_id}))
+    events = read_story(connection, run_id=run_id, types=CAPTURE_EVENTS)
+    found = (_capture(told.event) for told in events)
     wanted = {
         capture.file_key: capture for capture in found if capture and node_id in (None, *capture.node_ids)
     }  # by key: a process that tries a step again goes on in the same file

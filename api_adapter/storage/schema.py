@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from api_adapter.errors import UnavailableError, UnknownSchemaError
 from api_adapter.storage.database import rows
 
-# Revisions whose tables are as `tables` says, by the contract suite: of Dagster 1.13.
+# Revisions whose tables are as our statements expect, by the contract suite: those of Dagster 1.13.
 KNOWN_REVISIONS = frozenset({"29b539ebc72a"})
 
 _EXISTS = "SELECT to_regclass('alembic_version') IS NOT NULL AND to_regclass('runs') IS NOT NULL AS exists"
