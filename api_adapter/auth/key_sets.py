@@ -25,6 +25,7 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 _SMALLEST_RSA_BITS = 2048
 _SECONDS_TO_ANSWER = 3.0
+_MOST_BYTES = 1024 * 1024
 _PEM = "-----BEGIN "
 
 
@@ -75,7 +76,9 @@ class KeySet:
         if found and self._age() < self._freshness.refresh:
             return found
         serves = bool(found) and self._age() < self._freshness.oldest
-        if not self._lock.acquire(blocking=not serves):
+        if not self._lock.acquire(timeout=0 if serves else _SECONDS_TO_ANSWER):
+            if not serves:  # anybody can send unknown key ids: a server that dawdles must not hold all who do
+                raise UnavailableError("The key set of the token issuer")
             return found  # somebody fetches already; the keys that we have still serve
         try:
             if self._is_due(key_id, algorithm=algorithm):
@@ -105,7 +108,7 @@ class KeySet:
     def _refresh(self) -> None:
         try:
             self._keys = self._fetch()
-        except (httpx.HTTPError, OSError, KeySetError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, KeySetError) as error:
             logger.warning("the key set of the token issuer can't be read: %s", error)
             self._failed = True
             self._due_at = time.monotonic() + self._freshness.recovery
@@ -131,8 +134,15 @@ def open_key_set(settings: JwtSettings) -> KeySet:
 
 
 def _download(url: str) -> Sequence[VerificationKey]:
-    answer = httpx.get(url, timeout=_SECONDS_TO_ANSWER, headers={"Accept": "application/json"})
-    return parse_key_set(answer.raise_for_status().text)
+    """Fetch a JWKS document, within bounds of size and time: the timeouts of the client are for each part alone."""
+    began = time.monotonic()
+    body = b""
+    with httpx.stream("GET", url, timeout=_SECONDS_TO_ANSWER, headers={"Accept": "application/json"}) as answer:
+        for part in answer.raise_for_status().iter_bytes():
+            body += part
+            if len(body) > _MOST_BYTES or time.monotonic() - began > _SECONDS_TO_ANSWER:
+                raise KeySetError(f"it has more than {_MOST_BYTES} bytes, or took more than {_SECONDS_TO_ANSWER:g} s")
+    return parse_key_set(body.decode())
 
 
 def parse_key_set(text: str) -> Sequence[VerificationKey]:

@@ -3,10 +3,12 @@
 import hmac
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from api_adapter.auth.errors import UnauthorizedError
-from api_adapter.auth.key_sets import Freshness, KeySet, KeySetError, open_key_set, parse_key_set
+from api_adapter.auth.key_sets import Freshness, KeySet, KeySetError, VerificationKey, open_key_set, parse_key_set
 from api_adapter.auth.tokens import LEEWAY_SECONDS, TokenVerifier
 from api_adapter.errors import UnavailableError
 from api_adapter.settings import ApiSettings, InvalidSettingError, JwtSettings
@@ -303,6 +305,33 @@ def test_a_key_server_that_is_away_refuses_nobody_whose_key_is_known(issuer: Iss
             tokens.verify(second.token())
         server.status, server.document = 200, second.jwks()
         tokens.verify(second.token())
+
+
+def test_a_key_server_that_sends_without_end_is_given_up() -> None:
+    """A set of keys has bounds, so that its server can fill no memory and hold no thread."""
+    with serving_keys({"keys": [], "more": "x" * 2_000_000}) as server:
+        keys = open_key_set(JwtSettings(issuer=ISSUER, audience=AUDIENCE, jwks_url=server.url))
+        with pytest.raises(UnavailableError):
+            keys.find("any", algorithm="ES256")
+
+
+def test_those_who_wait_for_a_key_server_that_dawdles_wait_only_so_long(issuer: Issuer) -> None:
+    """While one request fetches the keys, others with unknown ids are told to come back."""
+    begun, over = Event(), Event()
+
+    def fetch() -> Sequence[VerificationKey]:
+        begun.set()
+        over.wait(60)
+        return parse_key_set(json.dumps(issuer.jwks()))
+
+    keys = KeySet(fetch)
+    with ThreadPoolExecutor(1) as fetching:
+        fetched = fetching.submit(keys.find, None, algorithm="ES256")
+        begun.wait(10)
+        with pytest.raises(UnavailableError):
+            keys.find("made up", algorithm="ES256")
+        over.set()
+        assert len(fetched.result()) == 1
 
 
 def test_keys_that_could_not_be_fetched_for_long_are_not_used(issuer: Issuer) -> None:
