@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 POSTGRES_URL_VARIABLE = "PLANASONIX_POSTGRES_URL"
 CODE_SERVER_PORT_VARIABLE = "PLANASONIX_CODE_SERVER_PORT"
 DAGSTER_HOME_VARIABLE = "DAGSTER_HOME"
@@ -39,6 +42,15 @@ class InvalidSettingError(Exception):
     def __init__(self, variable: str, value: str, *, expected: str) -> None:
         super().__init__(f"{variable} is {value!r}; expected {expected}.")
         self.variable = variable
+
+
+class InvalidPostgresUrlError(InvalidSettingError):
+    """The URL of the database can't be used; it may hold a password, so that it is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            POSTGRES_URL_VARIABLE, "...", expected="a URL such as postgresql://user:password@host:5432/database"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +100,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> ApiSettings:
     given = os.environ if environment is None else environment
     values = {name: value for name, value in given.items() if value}
     return ApiSettings(
-        postgres_url=_required(values, POSTGRES_URL_VARIABLE, "the URL of Dagster's Postgres database"),
+        postgres_url=read_postgres_url(values),
         dagster_home=_home(values),
         code_server_port=_number(values, CODE_SERVER_PORT_VARIABLE, DEFAULT_CODE_SERVER_PORT, most=65535),
         jwt=_jwt(values),
@@ -99,6 +111,18 @@ def load_settings(environment: Mapping[str, str] | None = None) -> ApiSettings:
         cost_units=_cost_units(values),
         cancel_finished_status=_cancel_status(values),
     )
+
+
+def read_postgres_url(values: Mapping[str, str]) -> str:
+    """Return the URL of Dagster's database; `MissingSettingError` or `InvalidPostgresUrlError` if it can't be one."""
+    url = _required(values, POSTGRES_URL_VARIABLE, "the URL of Dagster's Postgres database")
+    try:
+        kind = make_url(url).get_backend_name()
+    except (ArgumentError, ValueError):
+        raise InvalidPostgresUrlError from None  # a stack of theirs could show parts of the URL
+    if kind not in {"postgresql", "postgres"}:
+        raise InvalidPostgresUrlError
+    return url
 
 
 def _required(values: Mapping[str, str], variable: str, meaning: str) -> str:
@@ -137,6 +161,8 @@ def _jwt(values: Mapping[str, str]) -> JwtSettings | None:
     url, file = values.get(JWT_JWKS_URL_VARIABLE), values.get(JWT_KEY_FILE_VARIABLE)
     if (url is None) == (file is None):
         raise MissingSettingError(JWT_JWKS_URL_VARIABLE, meaning=f"where the keys are, or {JWT_KEY_FILE_VARIABLE}")
+    if url is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
+        raise InvalidSettingError(JWT_JWKS_URL_VARIABLE, url, expected="a URL, http or https")
     if file is not None and not Path(file).is_file():
         raise InvalidSettingError(JWT_KEY_FILE_VARIABLE, file, expected="a file of keys, PEM or JWKS")
     return JwtSettings(

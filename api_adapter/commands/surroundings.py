@@ -14,7 +14,7 @@ import click
 
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, Records, open_records
-from api_adapter.settings import POSTGRES_URL_VARIABLE
+from api_adapter.settings import POSTGRES_URL_VARIABLE, InvalidSettingError, MissingSettingError, read_postgres_url
 from planasonix_orchestrator.contract.commands import FindStack
 
 
@@ -39,7 +39,11 @@ def find_environment(context: click.Context, *, state: Path | None) -> Mapping[s
 @contextmanager
 def opened_records(environment: Mapping[str, str]) -> Iterator[Records]:
     """Give the records of the database; `CommandError` if it is away."""
-    with open_records(environment[POSTGRES_URL_VARIABLE]) as records:
+    try:
+        url = read_postgres_url(environment)
+    except (MissingSettingError, InvalidSettingError) as error:
+        raise CommandError(str(error)) from error
+    with open_records(url) as records:
         try:
             yield records
         except UnavailableError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import httpx
@@ -424,6 +425,27 @@ def test_settings_that_are_missing_or_wrong_say_what_to_do(tmp_path: Path) -> No
         load_settings({**enough, "PLANASONIX_CODE_SERVER_PORT": "none"})
     with pytest.raises(InvalidSettingError, match="DAGSTER_HOME"):
         load_settings({**enough, "DAGSTER_HOME": str(tmp_path / "elsewhere")})
+    with pytest.raises(InvalidSettingError, match="PLANASONIX_JWT_JWKS_URL"):
+        load_settings(
+            {
+                **enough,
+                "PLANASONIX_JWT_ISSUER": "x",
+                "PLANASONIX_JWT_AUDIENCE": "x",
+                "PLANASONIX_JWT_JWKS_URL": "issuer.example/jwks.json",
+            }
+        )
+
+
+_PASSWORD = "hunter2"
+
+
+@pytest.mark.parametrize("url", ["{}", "mysql://u:{}@host/db", "postgresql://u:{}@host:none/db"])
+def test_a_database_url_that_is_wrong_is_never_repeated(url: str, tmp_path: Path) -> None:
+    """It may hold a password, which no message and no stack shows."""
+    (tmp_path / "dagster.yaml").touch()
+    with pytest.raises(InvalidSettingError, match="PLANASONIX_POSTGRES_URL") as caught:
+        load_settings({"PLANASONIX_POSTGRES_URL": url.format(_PASSWORD), "DAGSTER_HOME": str(tmp_path)})
+    assert _PASSWORD not in "".join(format_exception(caught.value))
 
 
 def test_every_route_and_error_code_is_documented(reader: httpx.Client) -> None:
