@@ -29,7 +29,7 @@ class Services:
     clock: Callable[[], datetime] = utc_now
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # not plain: FastAPI would send it through a thread
     services: Services = request.app.state.services
     return services
 
