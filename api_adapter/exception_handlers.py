@@ -24,6 +24,7 @@ CODES = {
     408: "request_timeout",
     413: "payload_too_large",
     415: "unsupported_media_type",
+    431: "headers_too_large",
     500: "internal_error",
 }
 _BUG = "The service failed to answer this request; its log says why, under this request id."

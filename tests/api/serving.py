@@ -14,13 +14,13 @@ from tests.api.waiting import wait_until
 
 
 @contextmanager
-def serve(app: FastAPI, *, key: str | None = None) -> Iterator[httpx.Client]:
+def serve(app: FastAPI, *, key: str | None = None, http: type[ApiProtocol] = ApiProtocol) -> Iterator[httpx.Client]:
     """Serve an application with uvicorn in a thread and give a client of it, which sends this API key."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", http=ApiProtocol))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", http=http))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -27,6 +27,8 @@ from api_adapter.errors import ApiError, InvalidRequestError
 from api_adapter.exception_handlers import CODES, add_exception_handlers, answer_failure
 from api_adapter.middleware.bodies import MOST_BYTES, BodyMiddleware
 from api_adapter.middleware.failures import FailuresMiddleware
+from api_adapter.middleware.protocol import MOST_BYTES as MOST_BYTES_OF_HEADERS
+from api_adapter.middleware.protocol import ApiProtocol
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
 from api_adapter.storage import RunFilter, RunRecord, Storage
 from api_adapter.storage.database import Database
@@ -167,15 +169,17 @@ def test_a_body_without_a_length_is_bounded_while_it_is_read(small: httpx.Client
     with raw(
         small, "POST /api/things HTTP/1.1", "Transfer-Encoding: chunked", "Content-Type: application/json"
     ) as connection:
-        assert sent_until_cut(connection, most=100 * MOST_BYTES) < 20 * MOST_BYTES  # what buffers between the two hold
+        chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
+        assert (
+            sent_until_cut(connection, chunk, most=100 * MOST_BYTES) < 20 * MOST_BYTES
+        )  # what buffers between the two hold
 
 
-def sent_until_cut(connection: socket.socket, *, most: int) -> int:
-    chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
+def sent_until_cut(connection: socket.socket, data: bytes, *, most: int) -> int:
     sent = 0
     while sent < most:
         try:
-            sent += connection.send(chunk)
+            sent += connection.send(data)
         except ConnectionError:
             break
     return sent
@@ -222,12 +226,57 @@ def test_a_variable_of_many_digits_is_a_number() -> None:
             check_variables(declared, required=(), given=wrong)
 
 
+def connected(client: httpx.Client) -> socket.socket:
+    """A connection on which nothing has been sent."""
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30)
+
+
 @contextmanager
 def raw(client: httpx.Client, request: str, *headers: str) -> Iterator[socket.socket]:
     """A connection on which the head of a request has been sent."""
-    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as connection:
+    with connected(client) as connection:
         connection.sendall("\r\n".join([request, "Host: test", *headers, "", ""]).encode())
         yield connection
+
+
+@pytest.mark.parametrize(
+    ("beginning", "more"),
+    [
+        ("X-Long: x", "x" * 60_000),
+        ("X-Many: x\r\n", "X-Many: x\r\n" * 6000),
+        ("Transfer-Encoding: chunked\r\n\r\n1;extension=", "x" * 60_000),
+        ("Transfer-Encoding: chunked\r\n\r\n0\r\n", "X-Trailer: x\r\n" * 6000),
+    ],
+)
+def test_what_is_no_body_is_bounded(beginning: str, more: str, small: httpx.Client) -> None:
+    """The headers of a request, and what may stand around the chunks of its body, fill no memory."""
+    with connected(small) as connection:
+        connection.sendall(f"POST /api/things HTTP/1.1\r\nHost: test\r\n{beginning}".encode())
+        assert sent_until_cut(connection, more.encode(), most=100 * MOST_BYTES) < 20 * MOST_BYTES
+
+
+def test_headers_that_are_too_large_are_told_so(small: httpx.Client) -> None:
+    """A caller who sends no more than that can read why he is refused."""
+    with connected(small) as connection:
+        connection.sendall(b"GET /api/things/a HTTP/1.1\r\nX-Long: " + b"x" * MOST_BYTES_OF_HEADERS)
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b'"code":"headers_too_large"' in answer
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"G", b"GET / HTTP/1.1\r\nHost: te", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_a_request_that_dawdles_is_given_up(sent: bytes) -> None:
+    """Nobody keeps a connection by never ending a request; one that was begun is answered."""
+
+    class Hasty(ApiProtocol):
+        seconds_to_arrive = 0.1
+
+    with serve(FastAPI(), http=Hasty) as client, connected(client) as slow:
+        slow.sendall(sent)
+        answer = slow.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 408 ") == sent.startswith(b"G")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
