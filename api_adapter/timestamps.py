@@ -1,12 +1,12 @@
 """Timestamps and durations as the API writes and reads them: RFC 3339 in UTC with ``Z``, seconds as numbers."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MINYEAR, UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AwareDatetime, PlainSerializer, WithJsonSchema
 
-_DATE_ONLY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+_DATE_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}", re.ASCII)  # ISO 8601, extended or basic
 _PLUS_LOST = re.compile(r"(T.*\d) (\d{2}:?\d{2})$")  # "+" in a query string arrives as a space
 
 
@@ -18,16 +18,27 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Return the moment that a date (its start, in UTC) or a timestamp names; `ValueError` if it names none."""
+    """Return the moment that a date (its start, in UTC) or a timestamp names; `ValueError` if it names none.
+
+    An offset can carry it past the first or last moment there is, which then stands for it.
+    """
     moment = datetime.fromisoformat(_PLUS_LOST.sub(r"\1+\2", text.strip()))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    if "W" in text.upper():  # a week names no day, but Python takes it for its Monday
+        raise ValueError(text)
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        return _FIRST if moment.year == MINYEAR else _LAST
 
 
 def parse_end(text: str) -> datetime:
     """Return the first moment after what `text` names: a bare date includes its whole day."""
-    if _DATE_ONLY.match(text.strip()):
-        return datetime.combine(date.fromisoformat(text.strip()), time(), UTC) + timedelta(days=1)
-    return parse_timestamp(text) + timedelta(microseconds=1)
+    length = timedelta(days=1) if _DATE_ONLY.fullmatch(text.strip()) else timedelta(microseconds=1)
+    moment = parse_timestamp(text)
+    return moment + length if moment <= _LAST - length else _LAST
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def format_seconds(seconds: float) -> int | float:

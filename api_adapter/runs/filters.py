@@ -63,7 +63,7 @@ def _moment(
         return None
     try:
         return parse(text)
-    except (ValueError, OverflowError):
+    except ValueError:
         problems.append(Detail(field, f"{_EXPECTED}, not {text!r}"))
         return None
 

@@ -24,6 +24,8 @@ from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX
 LONG_WAIT = "start_time - date_part('epoch', create_timestamp) > 3600"
 _LONGEST_SHORT_WAIT = timedelta(hours=1) + timedelta(hours=15)  # with the widest offset of a naive time from UTC
 
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
 _OVERLAP = 100  # ids become visible out of order: look again at this many before the last one seen
 _AT_ONCE = 10_000
 
@@ -167,7 +169,10 @@ class Outline:
     def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
         """Return an id such that no run from it on was created before the moment; None if none is known."""
         known = self._refreshed(connection)
-        return None if known is None else self._bisect(connection, known=known, moment=moment + known.stray).hi
+        if known is None or moment > _LAST - known.stray:
+            return None
+        hi: int = self._bisect(connection, known=known, moment=moment + known.stray).hi
+        return hi
 
     def begin_of_starts(self, connection: Connection, *, moment: datetime) -> int:
         """Return an id such that runs before it were created before the moment, and started since only if `LONG_WAIT`.
@@ -175,7 +180,7 @@ class Outline:
         0 if none is known.
         """
         known = self._refreshed(connection)
-        if known is None:
+        if known is None or moment < _FIRST + _LONGEST_SHORT_WAIT + known.stray:
             return 0
         lo: int = self._bisect(connection, known=known, moment=moment - _LONGEST_SHORT_WAIT - known.stray).lo
         return lo

@@ -159,6 +159,29 @@ def test_a_run_that_has_not_started_is_dated_by_its_creation(reader: httpx.Clien
 
 
 @pytest.mark.parametrize(
+    ("range_", "found"),
+    [
+        ("0001-01-01..9999-12-31", True),
+        ("0001-01-01T00:00:00+14:00..9999-12-31T23:59:59-12:00", True),
+        ("9999-12-31..", False),
+        ("..0001-01-01", False),
+        ("{today}..{today}", True),
+        ("{today:%Y%m%d}..{today:%Y%m%d}", True),
+        ("{today}T00:00:00-00:00..{today}T23:59:59.999999+00:00", True),
+        ("2024-02-29..2024-02-29", False),
+    ],
+)
+def test_a_date_range_may_reach_from_the_first_day_to_the_last(
+    range_: str, found: bool, reader: httpx.Client, instance: DagsterInstance
+) -> None:
+    """Every date that there is can begin or end a range, and an end in any form of a date includes its day."""
+    pipeline_id, ids = new_pipeline(instance, DagsterRunStatus.NOT_STARTED)
+    query = {"pipelineId": pipeline_id, "dateRange": range_.format(today=datetime.now(UTC).date())}
+    assert walk(reader, **query) == (ids if found else [])
+    assert reader.get("/api/runs/stats", params=query).json()["total"] == len(ids) * found
+
+
+@pytest.mark.parametrize(
     ("query", "field"),
     [
         ("status=done", "status"),
@@ -172,7 +195,8 @@ def test_a_run_that_has_not_started_is_dated_by_its_creation(reader: httpx.Clien
         ("dateRange=2025-03-02..2025-03-01", "dateRange"),
         ("dateRange=2025-03-02..&from=2025-01-01", "dateRange"),
         ("from=yesterday", "from"),
-        ("to=9999-12-31", "to"),
+        ("from=2025-02-29", "from"),
+        ("to=2025-W48", "to"),
         ("pipelineId=%00", "pipelineId"),
         ("cursor=eyJpZCI6InJ1bl8wMWo3ajFrMiJ9", "cursor"),
         ("cursor=", "cursor"),
