@@ -130,7 +130,7 @@ def get_run(request: Request, services: ServicesDependency, *, principal: Reader
     state = service.read_state(services, principal=principal, run_id=run_id)
     return answer_cached(
         request,
-        validator=service.validator_of(state),
+        validator=service.validator_of(services, state=state),
         build=lambda: service.read_run(services, state=state),
     )
 
@@ -141,7 +141,7 @@ def list_run_nodes(request: Request, services: ServicesDependency, *, principal:
     state = service.read_state(services, principal=principal, run_id=run_id)
     return answer_cached(
         request,
-        validator=service.validator_of(state),
+        validator=service.validator_of(services, state=state),
         build=lambda: _json(service.read_nodes(services, state=state)),
     )
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
+from api_adapter.caching import Validator
 from api_adapter.dependencies import Services
 from api_adapter.errors import (
     PipelineNotFoundError,
@@ -34,11 +35,11 @@ from planasonix_orchestrator.contract import tags as tag_names
 
 def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: str | None) -> bytes:
     """Return a page of runs, newest first: a `RunList` in JSON."""
-    below = decode_cursor(cursor, scope=filter_by) if cursor is not None else None
+    below = decode_cursor(cursor, scope=filter_by.scope) if cursor is not None else None
     runs = services.storage.list_runs(filter_by, limit=limit + 1, below=below)
     more = len(runs) > limit
     page = runs[:limit]
-    behind = encode_cursor(page[-1].position, scope=filter_by) if more else None
+    behind = encode_cursor(page[-1].position, scope=filter_by.scope) if more else None
     return write_runs(page, cursor=behind, now=services.clock())
 
 
@@ -65,9 +66,7 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
         metrics=tell_metrics(story.nodes, weights=services.settings.cost_units),
         error=tell_error(story),
         retry_of=run.parent_id,
-        cancel_requested_at=parse_timestamp(cancel[tag_names.CANCEL_REQUESTED_AT])
-        if cancel
-        else story.end.cancel_requested_at,
+        cancel_requested_at=_cancel_requested_at(cancel) or story.end.cancel_requested_at,
         cancel_requested_by=cancel.get(tag_names.CANCEL_REQUESTED_BY),
         canceled_by=_canceled_by(story, told=cancel.get(tag_names.CANCELED_BY)),
     )
@@ -90,9 +89,14 @@ def read_state(services: Services, *, principal: Principal, run_id: str) -> RunS
     return state
 
 
-def validator_of(state: RunState) -> tuple[str | int, ...] | None:
+def validator_of(services: Services, *, state: RunState) -> Validator | None:
     """Return what all that is told of a finished run depends on; None while the run goes on."""
-    return (state.run.dagster_status, state.last_event) if state.run.finished else None
+    run, weights = state.run, services.settings.cost_units
+    if not run.finished:
+        return None
+    # Tags come and change also after the end: by hand, or who asked for the cancellation.
+    tags, costs = (repr(sorted(one.items())) for one in (run.tags, weights))
+    return run.dagster_status, state.last_event, run.started_at, run.finished_at, tags, costs
 
 
 def read_stack(services: Services, *, state: RunState, node_id: str | None) -> str:
@@ -173,10 +177,15 @@ def cancel_run(services: Services, *, principal: Principal, run_id: str) -> Canc
 
 def _cancel_tags(run: RunRecord) -> Mapping[str, str]:
     """Return the tags that tell of a wish to cancel this run; not those of its parent, from before it was made."""
-    requested_at = run.tags.get(tag_names.CANCEL_REQUESTED_AT)
-    if requested_at is None or parse_timestamp(requested_at) < run.queued_at - _CLOCKS_APART:
-        return {}
-    return run.tags
+    requested_at = _cancel_requested_at(run.tags)
+    return run.tags if requested_at and requested_at >= run.queued_at - _CLOCKS_APART else {}
+
+
+def _cancel_requested_at(tags: Mapping[str, str]) -> datetime | None:
+    try:
+        return parse_timestamp(tags.get(tag_names.CANCEL_REQUESTED_AT, ""))
+    except ValueError:  # anybody can write anything into a tag in the Dagster UI
+        return None
 
 
 _CLOCKS_APART = timedelta(seconds=1)

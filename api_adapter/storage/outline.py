@@ -44,10 +44,11 @@ DAGSTER_TRIGGERS = {
 PARENT = "dagster/parent_run_id"
 TRIGGER_KEYS = (tag_names.TRIGGER, tag_names.TAGS_OF, *DAGSTER_TRIGGERS)
 # `RunRecord.trigger` says the same in Python.
+_NAMED = f"max(value) FILTER (WHERE key = '{tag_names.TRIGGER}' AND value IN {tag_names.TRIGGER_KINDS})"
 _TRIGGER_OF_TAGS = f"""CASE
     WHEN bool_or(key = '{PARENT}') AND NOT bool_or(key = 'dagster/backfill')
          AND min(run_id) IS DISTINCT FROM max(value) FILTER (WHERE key = '{tag_names.TAGS_OF}') THEN 'retry'
-    WHEN bool_or(key = '{tag_names.TRIGGER}') THEN max(value) FILTER (WHERE key = '{tag_names.TRIGGER}')
+    WHEN {_NAMED} IS NOT NULL THEN {_NAMED}
     {" ".join(f"WHEN bool_or(key = '{tag}') THEN '{kind}'" for tag, kind in DAGSTER_TRIGGERS.items())}
     ELSE 'manual' END"""
 TRIGGER_OF_RUN = f"(SELECT {_TRIGGER_OF_TAGS} FROM run_tags WHERE run_tags.run_id = runs.run_id)"

@@ -75,7 +75,7 @@ class RunRecord:
         if self.is_reexecution:
             return "retry"
         named = self.tags.get(tag_names.TRIGGER)
-        if named:
+        if named in tag_names.TRIGGER_KINDS:  # anybody can write anything into a tag in the Dagster UI
             return named
         return next((kind for tag, kind in DAGSTER_TRIGGERS.items() if tag in self.tags), "manual")
 
@@ -127,6 +127,13 @@ class RunFilter:
     def is_simple(self) -> bool:
         """True if one statement is enough to list the runs that pass."""
         return self.pipelines is None and not self.triggers and self.since is None and self.until is None
+
+    @property
+    def scope(self) -> tuple[object, ...]:
+        """What tells this filter from others, the same in every process."""
+        several = (self.statuses, self.triggers, self.visible)
+        in_order = (None if words is None else tuple(sorted(words)) for words in several)
+        return self.pipeline_id, self.since, self.until, *in_order
 
     @property
     def dagster_statuses(self) -> list[str]:

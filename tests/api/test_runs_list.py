@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from api_adapter.errors import InvalidRequestError
 from api_adapter.pagination import decode_cursor, encode_cursor
+from api_adapter.storage import RunFilter
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
@@ -216,6 +217,15 @@ def test_a_cursor_belongs_to_its_filters(reader: httpx.Client, instance: Dagster
     pipeline_id, _ = new_pipeline(instance, *[DagsterRunStatus.SUCCESS] * 2)
     page = reader.get("/api/runs", params={"pipelineId": pipeline_id, "limit": 1}).json()
     assert reader.get("/api/runs", params={"cursor": page["meta"]["cursor"]}).status_code == 400
+
+
+@pytest.mark.parametrize("field", ["visible", "statuses", "triggers"])
+def test_a_cursor_is_the_same_in_every_process(field: str) -> None:
+    """The filters of a cursor have no order, whichever Python gives its sets in one process or another."""
+    words = [f"word_{number}" for number in range(40)]
+    several = [RunFilter(**{field: frozenset(order)}) for order in (words, words[::-1])]  # type: ignore[arg-type]
+    assert len({repr(filter_by.scope) for filter_by in several}) == 1
+    assert "frozenset" not in repr(several[0].scope)
 
 
 @given(position=st.integers(1, 2**63 - 1), scope=st.text())

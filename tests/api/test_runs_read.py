@@ -175,6 +175,19 @@ def test_a_run_that_dagster_starts_again_is_a_retry(instance: DagsterInstance, r
         assert len(listed) == number
 
 
+def test_nonsense_in_a_tag_does_no_harm(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """Tags that somebody wrote in the Dagster UI count only as far as they make sense, in lists as in detail."""
+    tags = {f"tag_{number}": "x" * 200 for number in range(300)}
+    tags |= {"planasonix/trigger": "magic", "planasonix/cancel_requested_at": "soon", "planasonix/canceled_by": "fate"}
+    pipeline_id = f"pl_{uuid4().hex}"
+    tags["planasonix/pipeline_id"] = pipeline_id
+    run_id = encode_run_id(make_run(instance, status=DagsterRunStatus.CANCELED, tags=tags).run_id)
+    told = reader.get(f"/api/runs/{run_id}").json()
+    assert (told["trigger"], told["cancelRequestedAt"], told["canceledBy"]) == ({"type": "manual"}, None, "user")
+    (listed,) = reader.get("/api/runs", params={"pipelineId": pipeline_id, "trigger": "manual"}).json()["data"]
+    assert (listed["id"], listed["trigger"]) == (run_id, "manual")
+
+
 @pytest.mark.parametrize(
     ("tags", "by"),
     [
@@ -347,4 +360,8 @@ def test_finished_runs_are_not_sent_twice(
     instance.report_run_canceled(run)
     tag = reader.get(live).headers["etag"]
     instance.report_run_failed(run)  # as a worker may do that finishes late
-    assert reader.get(live, headers={"If-None-Match": tag}).json()["status"] == "failed"
+    failed_answer = reader.get(live, headers={"If-None-Match": tag})
+    assert failed_answer.json()["status"] == "failed"
+    instance.add_run_tags(run.run_id, {"planasonix/environment_id": "env_1"})
+    answer = reader.get(live, headers={"If-None-Match": failed_answer.headers["etag"]})
+    assert answer.json()["environmentId"] == "env_1"
