@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api_adapter.commands.display import json_moment, moment, show_json, show_rows
-from api_adapter.commands.options import Moment, json_option, state_option
+from api_adapter.commands.options import Moment, Words, json_option, state_option
 from api_adapter.commands.surroundings import find_environment, opened_records
 from api_adapter.records import AuditEvent, AuditFilter
 
@@ -16,9 +16,16 @@ from api_adapter.records import AuditEvent, AuditFilter
 @click.command("audit")
 @click.option("--since", type=Moment(), metavar="TIME", help="Only later ones: a time, or a duration such as 24h.")
 @click.option("--until", type=Moment(), metavar="TIME", help="Only earlier ones.")
-@click.option("--actor", metavar="WHO", help="Only of this key (id or name), user of a token, or user of the machine.")
-@click.option("--action", metavar="WHAT", help="Only this action, as run.start, or kind of action, as run or key.")
-@click.option("--resource", metavar="ID", help="Only on this pipeline, run or key.")
+@click.option(
+    "--actor",
+    type=Words(),
+    metavar="WHO",
+    help="Only of this key (id or name), user of a token, or user of the machine.",
+)
+@click.option(
+    "--action", type=Words(), metavar="WHAT", help="Only this action, as run.start, or kind of action, as run or key."
+)
+@click.option("--resource", type=Words(), metavar="ID", help="Only on this pipeline, run or key.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The most to print.")
 @state_option
 @json_option

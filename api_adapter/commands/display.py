@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from api_adapter.legible import legible
 from api_adapter.timestamps import format_timestamp
 
 
@@ -18,9 +19,10 @@ def show_json(value: Any) -> None:
 
 def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], *, styles: Mapping[str, str] | None = None) -> None:
     """Print rows of cells; `styles` colour whole rows of a table by the text of their last cell."""
+    rows = [[legible(" ".join(cell.split())) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(" ".join(cell.split()) for cell in row))
+            click.echo("\t".join(row))
         return
     from rich.console import Console
     from rich.table import Table

@@ -8,6 +8,8 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from api_adapter.legible import legible
+
 # Libraries speak up when something is wrong; these, about what they do as well.
 _TALKATIVE = ("api_adapter", "dagster", "uvicorn")
 _SILENCED = ("uvicorn.access",)  # which would write each request's query; our own line does not
@@ -46,7 +48,7 @@ def _formatter(*, readable: bool) -> logging.Formatter:
     # Stacks as Python prints them: richer ones would show the values of variables.
     rendering: list[Processor] = [structlog.processors.format_exc_info, _for_machines]
     if readable:
-        rendering = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        rendering = [_for_people, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
@@ -55,6 +57,14 @@ def _formatter(*, readable: bool) -> logging.Formatter:
 
 def _without_colours(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (a processor)
     event.pop("color_message", None)  # in which uvicorn says the same again
+    return event
+
+
+def _for_people(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  (a processor)
+    """Let no caller's text obey the terminal or begin a line, where it could pass for another entry."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = "\n    ".join(map(legible, value.split("\n")))
     return event
 
 

@@ -214,6 +214,17 @@ def test_the_log_is_json_in_a_pipe_and_readable_on_a_terminal() -> None:
         assert broke["exception"].endswith("ValueError: 6")
 
 
+@pytest.mark.usefixtures("untouched_logging")
+def test_a_callers_text_forges_no_entry_and_commands_no_terminal() -> None:
+    """What stands in paths may hold line breaks and escape sequences; the log shows them, and obeys none."""
+    for stream in (StringIO(), Terminal()):
+        configure_logging(stream)
+        given = "/a\nforged \x1b[2J \x9b2J \u2028forged too"
+        logging.getLogger("api_adapter").error("%s failed", given, extra={"path": given})
+        text = stream.getvalue()
+        assert [sign for sign in ("\x1b[2J", "\x9b", "\u2028", "\nforged") if sign in text] == []
+
+
 def break_with(password: str) -> None:
     raise ValueError(len(password))
 
