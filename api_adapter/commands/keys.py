@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api_adapter.commands.display import json_moment, moment, show_json, show_rows
-from api_adapter.commands.options import Duration, json_option, state_option
+from api_adapter.commands.options import Duration, Words, json_option, state_option
 from api_adapter.commands.surroundings import CommandError, find_environment, opened_records, recorded
 from api_adapter.records import ApiKey, Scope
 
@@ -35,9 +35,19 @@ def keys_command() -> None:
     help="What the key may do; repeat it for several. admin:organization stands for all.",
 )
 @click.option(
-    "--pipeline", "pipelines", multiple=True, metavar="ID", help="The only pipelines that it sees; repeat it."
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    type=Words(),
+    metavar="ID",
+    help="The only pipelines that it sees; repeat it.",
 )
-@click.option("--expires-in", type=Duration(), metavar="TIME", help="How long it is valid, as 90d. Default: for ever.")
+@click.option(
+    "--expires-in",
+    type=Duration(least=timedelta(seconds=1)),
+    metavar="TIME",
+    help="How long it is valid, as 90d. Default: for ever.",
+)
 @state_option
 @json_option
 @click.pass_context
@@ -103,7 +113,7 @@ def list_command(context: click.Context, *, state: Path | None, as_json: bool) -
 
 
 @keys_command.command("rotate")
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", type=Words(), metavar="ID")
 @click.option("--grace", type=Duration(), default="0s", metavar="TIME", help="How long the former secret still works.")
 @state_option
 @json_option
@@ -135,7 +145,7 @@ def rotate_command(context: click.Context, *, key_id: str, grace: timedelta, sta
 
 
 @keys_command.command("revoke")
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", type=Words(), metavar="ID")
 @state_option
 @json_option
 @click.pass_context

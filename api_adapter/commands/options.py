@@ -13,13 +13,17 @@ from api_adapter.timestamps import parse_timestamp
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_LONGEST = timedelta(days=36525)
 
 
 class Duration(click.ParamType[timedelta]):
-    """A time span such as ``90d``, ``24h``, ``30m``, ``45s`` or ``2w``."""
+    """A time span such as ``90d``, ``24h``, ``30m``, ``45s`` or ``2w``, of `least` or more; 100 years at most."""
 
     name = "duration"
+
+    def __init__(self, *, least: timedelta = timedelta()) -> None:
+        self._least = least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Return the time span."""
@@ -28,7 +32,23 @@ class Duration(click.ParamType[timedelta]):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
             self.fail(f"{value!r} is not a duration such as 90d, 24h or 30m", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        if not self._least <= duration <= _LONGEST:
+            self.fail(f"{value!r} is too {'short' if duration < self._least else 'long'}", param, ctx)
+        return duration
+
+
+class Words(click.ParamType[str]):
+    """An id or a name: printable, and not empty."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text without space around it."""
+        text = str(value).strip()
+        if not text or not text.isprintable():
+            self.fail(f"{value!r} must have printable characters, and no others", param, ctx)
+        return text
 
 
 class Moment(click.ParamType[datetime]):

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from api_adapter.commands.surroundings import os_user
-from api_adapter.records import open_records
+from api_adapter.records import AuditEvent, open_records
 from api_adapter.records.secret import is_secret, prefix_of
 from planasonix_orchestrator.cli import main
 from planasonix_orchestrator.runtime.state import StackRecord, locked, write_record
@@ -79,7 +79,13 @@ def test_a_key_may_expire_and_be_limited(postgres_url: str) -> None:
         (["create", "a\x1b[2Jb", "--scope", "pipelines:read"], "NAME"),
         (["create", "x" * 101, "--scope", "pipelines:read"], "NAME"),
         (["create", "x", "--scope", "pipelines:read", "--expires-in", "soon"], "90d, 24h or 30m"),
+        (["create", "x", "--scope", "pipelines:read", "--expires-in", "0s"], "too short"),
+        (["create", "x", "--scope", "pipelines:read", "--expires-in", "999999w"], "too long"),
+        (["create", "x", "--scope", "pipelines:read", "--pipeline", ""], "printable"),
+        (["create", "x", "--scope", "pipelines:read", "--pipeline", "\udcff"], "printable"),
         (["rotate", "x", "--grace", "-1h"], "90d, 24h or 30m"),
+        (["rotate", "x", "--grace", "999999w"], "too long"),
+        (["revoke", "\udcff"], "printable"),
         (["list", "--all"], "--all"),
     ],
 )
@@ -208,6 +214,25 @@ def test_the_trail_is_filtered() -> None:
     assert actions("--limit", "1") == ["key.revoke"]
     assert actions("--until", "1h") == actions("--actor", "nobody") == actions("--action", "run") == []
     assert "neither a time" in planasonix("audit", "--since", "sometime", code=2).stderr
+    assert "too long" in planasonix("audit", "--since", "999999w", code=2).stderr
+
+
+def test_what_callers_have_sent_commands_no_terminal(postgres_url: str) -> None:
+    """The trail holds what stood in paths as it was; lists show escape sequences, and obey none."""
+    with open_records(postgres_url) as records:
+        records.audit.begin(
+            AuditEvent(
+                at=datetime.now(UTC),
+                actor_kind="key",
+                actor_id="key_1",
+                actor_name="ada",
+                action="run.cancel",
+                resource="\x1b[2Jx\x9by\nforged",
+            )
+        )
+    for told in (planasonix("audit").stdout, on_terminal("audit")):
+        assert "\\x1b[2Jx\\x9by forged" in told
+        assert "\x1b[2J" not in told
 
 
 def test_a_database_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
