@@ -52,6 +52,7 @@ def serve_command(
         port=port,
         workers=workers,
         http="api_adapter.middleware.protocol:ApiProtocol",
+        ws="none",  # uvicorn would answer them in a shape of its own, and log their queries
         log_config=None,
         access_log=False,  # the application writes its own
         server_header=False,

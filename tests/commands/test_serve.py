@@ -17,6 +17,12 @@ from api_adapter.records import Scope, open_records
 from planasonix_orchestrator.runtime.ports import LOOPBACK, choose_port
 from tests.runtime.stack import wait_until
 
+WEBSOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
 EVERYWHERE = "0.0.0.0"  # noqa: S104  (what it is about)
 
 
@@ -124,12 +130,16 @@ def test_with_a_key_it_listens_to_the_world(environment: dict[str, str], tmp_pat
         headers = {"Authorization": f"Bearer {secret}"}
         assert client.get("/api/pipelines", headers=headers).status_code == 503  # there is no code server
         assert "server" not in client.get("/livez").headers
+        socket = client.get("/api/runs?token=s3cret", headers=WEBSOCKET)
+        assert (socket.status_code, socket.json()["error"]["code"]) == (401, "unauthorized")
         statuses = [
             client.get("/api/runs", headers={"Authorization": "Bearer x", "X-Forwarded-For": f"10.0.0.{each}"})
             for each in range(4)
         ]
         assert [answer.status_code for answer in statuses] == [401, 401, 429, 429]
-    assert secret not in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert secret not in log
+    assert "s3cret" not in log
 
 
 @pytest.mark.stack
