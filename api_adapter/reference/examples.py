@@ -57,8 +57,14 @@ ANSWERS: dict[str, Any] = {
         "total": 62,
         "byStatus": _COUNTS,
         "byDay": [
-            {"day": "2025-03-26", "queued": 0, "running": 0, "succeeded": 40, "failed": 3, "canceled": 1},
-            {"day": "2025-03-27", "queued": 0, "running": 1, "succeeded": 17, "failed": 0, "canceled": 0},
+            {
+                "day": "2025-03-26",
+                "byStatus": {"queued": 0, "running": 0, "succeeded": 40, "failed": 3, "canceled": 1},
+            },
+            {
+                "day": "2025-03-27",
+                "byStatus": {"queued": 0, "running": 1, "succeeded": 17, "failed": 0, "canceled": 0},
+            },
         ],
         "failureRate": 0.05,
         "durationSeconds": {"p50": 1080.5, "p95": 1311},

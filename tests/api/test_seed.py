@@ -76,6 +76,12 @@ def test_auth_authorization_bearer_plus_your_api_key(reader: httpx.Client) -> No
     assert reader.get("/api/runs", headers={"Authorization": "Bearer plnx_live_xxxxxxxx"}).status_code == 401
 
 
+def test_a_stranger_is_not_told_what_else_is_wrong(reader: httpx.Client) -> None:
+    """Without the key, 401 comes before anything else: a wrong parameter, an unknown run."""
+    for path in ("/api/runs?limit=x", "/api/runs/unknown", "/api/runs/unknown/logs?level=loud"):
+        assert reader.get(path, headers={"Authorization": ""}).status_code == 401
+
+
 # The list of runs.
 
 
