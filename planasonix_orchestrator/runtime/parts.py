@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
 from planasonix_orchestrator.runtime import health
@@ -82,7 +84,7 @@ def process_environment(settings: Settings, *, code_server_port: int) -> dict[st
 
 def write_dagster_home(settings: Settings) -> None:
     """Make the Dagster home, with the templates of dagster.yaml and workspace.yaml as they are now."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    settings.dagster_home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for template in files("planasonix_orchestrator.runtime").joinpath("templates").iterdir():
         (settings.dagster_home / template.name).write_bytes(template.read_bytes())
 
@@ -136,13 +138,21 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     )
 
 
+def _without_secrets(url: str) -> str:
+    """Return where a URL leads to, as those read it who connect by it: a password may hold what ends one elsewhere."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        return "postgresql:"  # which can't be shown, as nobody can tell what of it is a password
+    place = URL.create(address.drivername, host=address.host, port=address.port, database=address.database)
+    return place.render_as_string()
+
+
 def _postgres_part(settings: Settings) -> Part:
     if settings.postgres_url:
-        address = urlsplit(settings.postgres_url)
-        place = address.netloc.rpartition("@")[2]
         return Part(
             name="postgres",
-            url=f"{address.scheme}://{place}{address.path}",
+            url=_without_secrets(settings.postgres_url),
             probe=health.postgres_probe(settings.postgres_url),
         )
     server = embedded_postgres(settings)

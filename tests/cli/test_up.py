@@ -59,7 +59,11 @@ def test_json_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://me:s3cret@db.example:5433/dagster", "postgresql://db.example/dagster?user=me&password=s3cret"],
+    [
+        "postgresql://me:s3cret@db.example:5433/dagster",
+        "postgresql://me:s3cret#?/s3cret@db.example:5433/dagster",
+        "postgresql://db.example/dagster?user=me&password=s3cret",
+    ],
 )
 def test_the_password_of_postgres_is_never_shown(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither the table nor the JSON nor a part's representation holds the password."""
@@ -69,6 +73,12 @@ def test_the_password_of_postgres_is_never_shown(url: str, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert "db.example" in printed
     assert "s3cret" not in printed + repr(parts)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:s3cret@db.example:none/dagster", "s3cret"])
+def test_a_url_that_can_not_be_read_is_not_shown(url: str, tmp_path: Path) -> None:
+    """Nobody can tell which part of it is the password."""
+    assert "s3cret" not in repr(shown(tmp_path, postgres_url=url))
 
 
 def test_a_missing_pipelines_folder_is_refused(tmp_path: Path) -> None:
