@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import mkstemp
 
 from planasonix_orchestrator.errors import PlanasonixError
 from planasonix_orchestrator.runtime.parts import API
@@ -28,11 +29,27 @@ def make_first_key(state: Path, *, environment: Mapping[str, str]) -> str | None
     """Return a new key that may do everything, which the state directory keeps from now on; None if it has one.
 
     `environment` names the database. The key passes through a pipe and a file that only its owner may read, never
-    through the arguments of a process. `FirstKeyError` if it can't be made.
+    through the arguments of a process. `FirstKeyError` if it can't be made or kept.
     """
     file = state / KEY_FILE
-    if file.exists():
-        return None
+    try:
+        if file.exists() and file.stat().st_size:
+            return None
+        descriptor, begun = mkstemp(dir=state, prefix=f"{KEY_FILE}-")  # for its owner alone
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as kept:
+                key = _make(environment)
+                kept.write(f"{key}\n")
+            # Whole or not at all, and here: an empty file, or a link that leads nowhere, gives way.
+            Path(begun).replace(file)
+        finally:
+            Path(begun).unlink(missing_ok=True)
+    except OSError as error:
+        raise FirstKeyError(f"it can't be kept in {file}: {error.strerror}.") from error
+    return key
+
+
+def _make(environment: Mapping[str, str]) -> str:
     command = [sys.executable, "-m", API, "keys", "create", NAME, "--scope", SCOPE]
     try:
         done = subprocess.run(
@@ -48,8 +65,4 @@ def make_first_key(state: Path, *, environment: Mapping[str, str]) -> str | None
         raise FirstKeyError(f"it took more than {SECONDS_TO_MAKE} s.") from error
     if done.returncode:
         raise FirstKeyError(done.stderr.strip())
-    key = done.stdout.strip()
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as kept:
-        kept.write(f"{key}\n")
-    return key
+    return done.stdout.strip()
