@@ -50,7 +50,7 @@ def run_stack(
     with locked(settings.state) as lock, guarded(settings.state, keep_open=[lock]):
         end_leftovers(settings.state)
         ports = _choose_ports(wished, tell=tell)
-        settings.logs.mkdir(exist_ok=True)
+        settings.logs.mkdir(mode=0o700, exist_ok=True)
         write_dagster_home(settings)
         record = StackRecord(
             pipelines=str(settings.pipelines),

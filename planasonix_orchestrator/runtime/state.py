@@ -34,7 +34,7 @@ def locked(state: Path) -> Iterator[int]:
 
     The kernel releases the lock when its last holder is gone, so it is never stale.
     """
-    state.mkdir(parents=True, exist_ok=True)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds a key, data, and code that is run
     descriptor = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _lock(descriptor, state=state)

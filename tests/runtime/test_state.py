@@ -1,5 +1,7 @@
 """Who holds the state directory."""
 
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,16 @@ def test_a_directory_that_is_held_is_refused_with_the_pid(tmp_path: Path) -> Non
         holder.kill()
     with locked(tmp_path):
         pass
+
+
+def test_a_new_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    """Whatever umask there is: it holds a key, data, and code that is run."""
+    umask = os.umask(0)
+    try:
+        with locked(tmp_path / "above" / "state"):
+            assert stat.S_IMODE((tmp_path / "above" / "state").stat().st_mode) == 0o700
+    finally:
+        os.umask(umask)
 
 
 def test_the_record_is_read_while_the_directory_is_held(tmp_path: Path) -> None:
