@@ -75,7 +75,8 @@ ErrorCode = Literal["node_error", "run_error", "timeout", "out_of_memory", "work
 _CODE_WORDS = (
     "`node_error`: a node could not do its work; `run_error`: the run as a whole could not; `timeout`: a node or the "
     "run took longer than it may; `out_of_memory`: a node needed more memory than there is; `worker_lost`: the run's "
-    "process ended without a word; `policy`: a rule refused the data or the run."
+    "process ended without a word, or was told to stop though nobody had canceled the run; `policy`: a rule refused "
+    "the data or the run."
 )
 
 
@@ -166,7 +167,8 @@ class RunNode(Model):
     type: str = Field(examples=["source.postgres"])
     status: NodeStatus = Field(
         description="`pending` waits for nodes before it, `queued` for capacity or another attempt; `skipped` was "
-        "never started because the run ended or a node before it failed; `canceled` was stopped by a cancellation."
+        "never started because the run ended or leaves it out, or a node before it failed; `canceled` was stopped by "
+        "a cancellation, or never started because of it."
     )
     started_at: Timestamp | None
     finished_at: Timestamp | None

@@ -73,7 +73,8 @@ def tell_error(story: RunStory) -> RunError | None:
     """Return why a run failed: what the first node that did has said, or the run as a whole; None unless it failed."""
     if story.run.status != "failed":
         return None
-    failed = [node for node in story.nodes if node.status == "failed" and node.error and node.finished_at]
+    # A node that was interrupted has not failed by itself: its worker was lost.
+    failed = [node for node in story.nodes if node.error and not node.error.is_interruption and node.finished_at]
     first = min(failed, key=lambda node: node.finished_at or story.run.queued_at, default=None)
     if first is not None and first.error is not None:
         return RunError(

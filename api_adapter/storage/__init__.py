@@ -25,7 +25,7 @@ from api_adapter.storage.logs import (
     read_log_state,
     without_dead_gaps,
 )
-from api_adapter.storage.nodes import Attempt, NodeRecord, NodeStatus, read_nodes
+from api_adapter.storage.nodes import NodeRecord, read_nodes
 from api_adapter.storage.outline import Outline
 from api_adapter.storage.output import Capture, read_captures
 from api_adapter.storage.positions import LogPosition
@@ -38,12 +38,13 @@ from api_adapter.storage.runs import (
     RunStatus,
     api_run_id,
     list_runs,
+    read_request,
     read_run,
-    read_run_config,
     read_state,
 )
 from api_adapter.storage.schema import check_schema
 from api_adapter.storage.statistics import Statistics, read_statistics
+from api_adapter.storage.steps import Attempt, NodeStatus
 from api_adapter.storage.upkeep import Upkeep
 
 ResultT = TypeVar("ResultT")
@@ -118,7 +119,8 @@ class Storage:
             if run is None:
                 return None
             graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
-            return run, read_nodes(connection, run=run, graph=graph)
+            request = read_request(connection, dagster_id=dagster_id)
+            return run, read_nodes(connection, run=run, graph=graph, chosen=request.steps)
 
         return self._read(read)
 
@@ -130,10 +132,11 @@ class Storage:
             if run is None:
                 return None
             graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
+            request = read_request(connection, dagster_id=dagster_id)
             return RunStory(
                 run=run,
-                nodes=read_nodes(connection, run=run, graph=graph),
-                config=read_run_config(connection, dagster_id=dagster_id),
+                nodes=read_nodes(connection, run=run, graph=graph, chosen=request.steps),
+                config=request.config,
                 end=read_end(connection, run=run),
             )
 

@@ -14,6 +14,11 @@ from api_adapter.storage.decoding import decode_json
 from planasonix_orchestrator.contract import metadata
 
 _INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+_WORDS = {
+    **dict.fromkeys(_INTERRUPTIONS, "The run's worker was told to stop, and nobody had canceled the run."),
+    "ChildProcessCrashException": "The process that ran the node ended without a word.",
+}
+_CODES = {**metadata.ERROR_CLASSES, **dict.fromkeys(_WORDS, "worker_lost")}
 _FRAMEWORK_ERROR = re.compile(r"^(Dagster|RetryRequested)")
 
 
@@ -101,8 +106,8 @@ def _user_error(reported: Mapping[str, Any], *, code: str | None, node_id: str |
     text = str(error.get("message") or "").strip()
     return EventError(
         class_name=name,
-        message=re.sub(rf"^(?:[\w.<>]+\.)?{re.escape(name)}:?\s*", "", text) or name,
-        code=code if code in metadata.ERROR_CODES else metadata.ERROR_CLASSES.get(name, metadata.NODE_ERROR),
+        message=re.sub(rf"^(?:[\w.<>]+\.)?{re.escape(name)}:?\s*", "", text) or _WORDS.get(name, name),
+        code=code if code in metadata.ERROR_CODES else _CODES.get(name, metadata.NODE_ERROR),
         node_id=node_id,
         stack=tuple(_stack(error)),
     )

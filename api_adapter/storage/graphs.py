@@ -40,7 +40,9 @@ class GraphReader:
         nodes = self._read.get(snapshot_id)
         if nodes is None:
             found = rows(connection, _SNAPSHOT, {"id": snapshot_id})
-            nodes = parse_snapshot(found[0].snapshot_body) if found else ()
+            if not found:
+                return ()
+            nodes = parse_snapshot(found[0].snapshot_body)
             if len(self._read) >= _CACHED_SNAPSHOTS:
                 self._read.clear()
             self._read[snapshot_id] = nodes

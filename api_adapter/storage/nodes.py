@@ -1,34 +1,25 @@
 """What happened to each node of a run: its graph joined with the step events of the event log."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import Connection
 
 from api_adapter.storage.events import EventError
 from api_adapter.storage.graphs import GraphNode
 from api_adapter.storage.runs import RunRecord
+from api_adapter.storage.steps import FIGURES, Attempt, NodeStatus, Step, merge
 from api_adapter.storage.story import STEP_EVENTS, StoryEvent, read_story
-from planasonix_orchestrator.contract import metadata
-
-NodeStatus = Literal["pending", "queued", "running", "succeeded", "failed", "skipped", "canceled"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt of a node; `error` is why it failed."""
-
-    started_at: datetime
-    finished_at: datetime | None = None
-    status: NodeStatus = "running"
-    error: EventError | None = None
+from planasonix_orchestrator.contract.names import decode_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
-    """A node of a run. `metrics` are keyed as in `contract.metadata`; `error` is that of the last failed attempt."""
+    """A node of a run. `metrics` are keyed as in `contract.metadata`; `error` is why the node itself has failed.
+
+    A node that Dagster splits into several steps (by dynamic outputs) has the attempts of all of them.
+    """
 
     node_id: str
     type: str
@@ -36,134 +27,120 @@ class NodeRecord:
     started_at: datetime | None
     finished_at: datetime | None
     attempts: tuple[Attempt, ...]
+    retries: int
     metrics: Mapping[str, int | float]
     error: EventError | None
 
-    @property
-    def retries(self) -> int:
-        """The attempts after the first."""
-        return max(len(self.attempts) - 1, 0)
 
-
-def read_nodes(connection: Connection, *, run: RunRecord, graph: Sequence[GraphNode]) -> list[NodeRecord]:
+def read_nodes(
+    connection: Connection, *, run: RunRecord, graph: Sequence[GraphNode], chosen: Collection[str] | None
+) -> list[NodeRecord]:
     """Return every node of a run's graph with what became of it, in the graph's order."""
     events = read_story(connection, run_id=run.dagster_id, types=STEP_EVENTS)
-    return tell_nodes(run, graph=graph, events=events)
+    return tell_nodes(run, graph=graph, chosen=chosen, events=events)
 
 
-def tell_nodes(run: RunRecord, *, graph: Sequence[GraphNode], events: Iterable[StoryEvent]) -> list[NodeRecord]:
-    """Fold the step events of a run into one record per node."""
-    steps = {node.step_key: _Step() for node in graph}
+def tell_nodes(
+    run: RunRecord,
+    *,
+    graph: Sequence[GraphNode],
+    events: Iterable[StoryEvent],
+    chosen: Collection[str] | None = None,
+) -> list[NodeRecord]:
+    """Fold the step events of a run into one record per node.
+
+    `chosen` are the steps that the run was to take, all of them if None: it leaves the others out, and does not wait
+    for them. Where the graph is not known, there are the nodes that have events.
+    """
+    if not graph:
+        events = list(events)
+        graph = _graph_of(events)
+    parts: dict[str, dict[str, Step]] = {node.step_key: {} for node in graph}
     for event in events:
-        step = steps.get((event.step_key or "").partition("[")[0])  # a dynamic step is its node with a key in brackets
-        if step is not None:
-            step.take(event)
-    return [_record(run, node=node, steps=steps) for node in graph]
+        key, _, part = (event.step_key or "").partition("[")
+        steps = parts.get(key)
+        if steps is not None:
+            (steps.get(part) or steps.setdefault(part, Step())).take(event)
+    history = _History(run, chosen=None if chosen is None else {key.partition("[")[0] for key in chosen})
+    return [history.tell(node, parts=parts[node.step_key]) for node in graph]
 
 
-@dataclass(slots=True)
-class _Step:
-    """A step's state, as far as its events have told it."""
+def _graph_of(events: Iterable[StoryEvent]) -> list[GraphNode]:
+    keys = dict.fromkeys((event.step_key or "").partition("[")[0] for event in events)
+    return [GraphNode(node_id=decode_name(key), type=key, step_key=key, upstream=()) for key in keys if key]
 
-    state: Literal["none", "running", "waiting", "succeeded", "failed", "skipped"] = "none"
-    finished_at: datetime | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    metrics: dict[str, int | float] = field(default_factory=dict)
-    error: EventError | None = None
+
+class _History:
+    """What became of the nodes of a run, told one by one in topological order."""
+
+    def __init__(self, run: RunRecord, *, chosen: Collection[str] | None) -> None:
+        self._run = run
+        self._chosen = chosen
+        self._steps: dict[str, Step] = {}
+        self._statuses: dict[str, NodeStatus] = {}  # of the nodes that others wait for
+        self._canceling = run.dagster_status in {"CANCELING", "CANCELED"}
+
+    def tell(self, node: GraphNode, *, parts: Mapping[str, Step]) -> NodeRecord:
+        run = self._run
+        expected = set[str]() if run.finished else self._parts_expected(node)
+        self._steps[node.step_key] = step = merge(parts, expected=expected)
+        status = self._status(node, step=step)
+        if step.state != "skipped" and self._is_chosen(node):
+            self._statuses[node.step_key] = status
+        ended_with_run = status in {"failed", "canceled"} and step.started_at is not None
+        return NodeRecord(
+            node_id=node.node_id,
+            type=node.type,
+            status=status,
+            started_at=step.started_at,
+            finished_at=step.finished_at or (run.finished_at if ended_with_run else None),
+            attempts=tuple(map(self._attempt, step.attempts)),
+            retries=step.retries,
+            metrics={label: step.metrics[label] for label in FIGURES if label in step.metrics},
+            error=step.error if status == "failed" and step.state == "failed" else None,
+        )
+
+    def _parts_expected(self, node: GraphNode) -> set[str]:
+        """Return the keys of the steps that a node is split into, as far as the nodes before it have told."""
+        before = [self._steps[key] for key in node.upstream]
+        return set[str]().union(*(step.keys for step in before))
+
+    def _is_chosen(self, node: GraphNode) -> bool:
+        return self._chosen is None or node.step_key in self._chosen
+
+    def _attempt(self, attempt: Attempt) -> Attempt:
+        """Return how an attempt ended, also where a lost worker has not told, or has told how it was interrupted."""
+        if attempt.status == "running" and self._run.finished:
+            return replace(attempt, status=self._broken_off, finished_at=self._run.finished_at)
+        if self._canceling and attempt.error is not None and attempt.error.is_interruption:
+            return replace(attempt, status="canceled", error=None)
+        return attempt
 
     @property
-    def started_at(self) -> datetime | None:
-        return self.attempts[0].started_at if self.attempts else None
+    def _broken_off(self) -> NodeStatus:
+        return "canceled" if self._run.status == "canceled" else "failed"
 
-    def take(self, event: StoryEvent) -> None:
-        match event.type:
-            case "STEP_START" | "STEP_RESTARTED":
-                self.state, self.finished_at = "running", None
-                self.attempts.append(Attempt(started_at=event.time))
-                self.metrics.clear()
-            case "STEP_OUTPUT":
-                for label, value in event.event.figures.items():
-                    self.metrics[label] = self.metrics.get(label, 0) + value
-            case "STEP_UP_FOR_RETRY":
-                self.state, self.error = "waiting", event.event.error
-                self._end_attempt(event, status="failed")
-            case "STEP_SUCCESS":
-                self.state, self.finished_at, self.error = "succeeded", event.time, None
-                self._end_attempt(event, status="succeeded")
-            case "STEP_FAILURE":
-                self.state, self.finished_at, self.error = "failed", event.time, event.event.error
-                self._end_attempt(event, status="failed")
-            case "STEP_SKIPPED":
-                self.state, self.finished_at = "skipped", event.time
+    def _status(self, node: GraphNode, *, step: Step) -> NodeStatus:
+        match step.state:
+            case "succeeded" | "skipped":
+                return step.state
+            case "failed":
+                interrupted = step.error is not None and step.error.is_interruption
+                return "canceled" if self._canceling and interrupted else "failed"
+            case "running" | "waiting" if self._run.finished:
+                return self._broken_off
+            case "running":
+                return "running"
+            case "waiting":
+                return "queued"
+        return self._status_before_start(node) if self._is_chosen(node) else "skipped"
 
-    def _end_attempt(self, event: StoryEvent, *, status: NodeStatus) -> None:
-        if self.attempts:
-            error = self.error if status == "failed" else None
-            started_at = self.attempts[-1].started_at
-            self.attempts[-1] = Attempt(started_at=started_at, finished_at=event.time, status=status, error=error)
-
-
-def _record(run: RunRecord, *, node: GraphNode, steps: Mapping[str, _Step]) -> NodeRecord:
-    step = steps[node.step_key]
-    status = _status(run, node=node, steps=steps)
-    ended_with_run = status in {"failed", "canceled"} and step.started_at is not None
-    finished_at = step.finished_at or (run.finished_at if ended_with_run else None)
-    return NodeRecord(
-        node_id=node.node_id,
-        type=node.type,
-        status=status,
-        started_at=step.started_at,
-        finished_at=finished_at,
-        attempts=_attempts(step, status=status, finished_at=finished_at),
-        metrics={label: step.metrics[label] for label in _FIGURES if label in step.metrics},
-        error=step.error if status == "failed" else None,
-    )
-
-
-def _attempts(step: _Step, *, status: NodeStatus, finished_at: datetime | None) -> tuple[Attempt, ...]:
-    """Return the attempts; the last one ends as the node did, which a lost or canceled worker does not tell itself."""
-    if not step.attempts or status in {"running", "queued"} or step.attempts[-1].status == status:
-        return tuple(step.attempts)
-    last = step.attempts[-1]
-    if last.status == "failed" and step.state == "waiting":  # the run ended before the next attempt
-        return tuple(step.attempts)
-    ended = replace(last, status=status, finished_at=last.finished_at or finished_at, error=None)
-    return (*step.attempts[:-1], ended)
-
-
-_FIGURES = (
-    metadata.ROWS_IN,
-    metadata.ROWS_OUT,
-    metadata.BYTES_READ,
-    metadata.BYTES_WRITTEN,
-    metadata.BYTES_SHUFFLED,
-    metadata.CPU_SECONDS,
-    metadata.PEAK_MEMORY_BYTES,
-)
-
-
-def _status(run: RunRecord, *, node: GraphNode, steps: Mapping[str, _Step]) -> NodeStatus:
-    step = steps[node.step_key]
-    canceling = run.dagster_status in {"CANCELING", "CANCELED"}
-    match step.state:
-        case "succeeded" | "skipped":
-            return step.state
-        case "failed":
-            interrupted = step.error is not None and step.error.is_interruption
-            return "canceled" if canceling and interrupted else "failed"
-        case "running" | "waiting" if run.finished:
-            return "canceled" if run.status == "canceled" else "failed"
-        case "running":
-            return "running"
-        case "waiting":
-            return "queued"
-    if run.finished:
-        return "canceled" if run.status == "canceled" else "skipped"
-    return _not_started(node, steps=steps)
-
-
-def _not_started(node: GraphNode, *, steps: Mapping[str, _Step]) -> NodeStatus:
-    upstream = [steps[key].state for key in node.upstream]
-    if any(state in {"failed", "skipped"} for state in upstream):
-        return "skipped"
-    return "queued" if all(state == "succeeded" for state in upstream) else "pending"
+    def _status_before_start(self, node: GraphNode) -> NodeStatus:
+        before = {self._statuses[key] for key in node.upstream if key in self._statuses}
+        if before & {"failed", "skipped"}:
+            return "skipped"
+        if self._run.finished:
+            return "canceled" if self._run.status == "canceled" else "skipped"
+        if "canceled" in before:
+            return "canceled"
+        return "queued" if before <= {"succeeded"} else "pending"

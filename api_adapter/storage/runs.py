@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
+from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.outline import DAGSTER_TRIGGERS, LONG_WAIT, PARENT, PIPELINE_OF_RUN, TRIGGER_OF_RUN, Outline
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
@@ -101,6 +102,14 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a run was started with: its config, and the keys of the steps that it was to take (None: all of its job)."""
+
+    config: Mapping[str, Any]
+    steps: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
     """Which runs to list.
 
@@ -161,11 +170,14 @@ def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
     return RunState(run=_record(found[0]), last_event=found[0].last_event or 0) if found else None
 
 
-def read_run_config(connection: Connection, *, dagster_id: str) -> Mapping[str, Any]:
-    """Return the config that a run was started with; empty if there is no such run."""
+def read_request(connection: Connection, *, dagster_id: str) -> RunRequest:
+    """Return what a run was started with; empty if there is no such run."""
     found = rows(connection, _BODY, {"run_id": dagster_id})
-    config = orjson.loads(found[0].run_body).get("run_config") if found else None
-    return config if isinstance(config, dict) else {}
+    body = decode_json(found[0].run_body) if found else {}
+    config, steps = body.get("run_config"), body.get("step_keys_to_execute")
+    return RunRequest(
+        config=config if isinstance(config, dict) else {}, steps=tuple(steps) if isinstance(steps, list) else None
+    )
 
 
 def api_run_id(dagster_id: str) -> str:
