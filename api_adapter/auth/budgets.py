@@ -60,7 +60,7 @@ class Budgets:
 
     def count_failure(self, address: str) -> None:
         """Count a wrong credential from this address; `RateLimitedError` beyond the limit."""
-        client = _network(address)
+        client = client_of(address)
         if not self._limiter.hit(self._failure_rate, _FAILURES, client):
             reset_at, _ = self._limiter.get_window_stats(self._failure_rate, _FAILURES, client)
             raise RateLimitedError(
@@ -69,10 +69,14 @@ class Budgets:
             )
 
 
-def _network(address: str) -> str:
+def client_of(address: str) -> str:
     """Return what one client can't change at will: of an IPv6 address only the network."""
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    return str(IPv6Address(int(parsed) >> 64 << 64)) if isinstance(parsed, IPv6Address) else address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:  # as IPv4 clients are seen on a socket for both; all of one network else
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64))

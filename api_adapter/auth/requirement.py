@@ -121,7 +121,8 @@ class GuardedRoute(APIRoute):
         requirement = declared(self.dependant, path=self.path)
         if isinstance(requirement, Public):
             return super().get_route_handler()
-        if self.body_field is not None or iscoroutinefunction(self.endpoint):
+        asks = any(one.call is requirement and one.name for one in self.dependant.dependencies)
+        if self.body_field is not None or iscoroutinefunction(self.endpoint) or not asks:
             return _admitting_first(super().get_route_handler(), requirement=requirement)
         return _admitting_failures(super().get_route_handler(), requirement=requirement)
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import time
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from api_adapter.app import create_app
 from api_adapter.asgi import open_services
-from api_adapter.auth import GuardedRoute, Public, Requirement, Scope, UndeclaredRouteError, public, requires
+from api_adapter.auth import GuardedRoute, Principal, Public, Requirement, Scope, UndeclaredRouteError, public, requires
+from api_adapter.auth.budgets import client_of
 from api_adapter.auth.requirement import declared
 from api_adapter.records import open_records
 from api_adapter.settings import ApiSettings
@@ -100,6 +101,29 @@ def test_a_route_that_declares_nothing_can_not_be_defined(dependencies: list[Any
     router = APIRouter(route_class=GuardedRoute)
     with pytest.raises(UndeclaredRouteError, match="/here"):
         router.get("/here", dependencies=dependencies)(lambda: None)
+
+
+def test_however_a_route_declares_it_nobody_comes_in(settings_without_server: ApiSettings) -> None:
+    """A demand among the route's dependencies holds as one among the endpoint's parameters does."""
+    router = APIRouter(route_class=GuardedRoute)
+
+    @router.get("/plain", dependencies=[requires(Scope.PIPELINES_READ)])
+    def get_plain() -> None:
+        pytest.fail("a stranger came in")
+
+    @router.get("/coroutine", dependencies=[requires(Scope.PIPELINES_READ)])
+    async def get_coroutine() -> None:
+        pytest.fail("a stranger came in")
+
+    @router.get("/parameter")
+    def get_parameter(principal: Annotated[Principal, requires(Scope.PIPELINES_READ)]) -> str:
+        return principal.id
+
+    app = create_app(settings_without_server, open_services=open_services)
+    app.include_router(router, prefix="/also")
+    with serve(app) as client:
+        for path in ("plain", "coroutine", "parameter"):
+            assert refused(client.get(f"/also/{path}"))
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -349,6 +373,20 @@ def thrifty(reader_settings: ApiSettings) -> Iterator[httpx.Client]:
     settings = replace(reader_settings, rate_limit="5/hour", failed_login_limit="3/hour")
     with serving(settings) as client:
         yield client
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_a_client_is_what_it_can_not_change_at_will(address: str, client: str) -> None:
+    """An IPv4 address also where the socket is for both families; of an IPv6 address the network."""
+    assert client_of(address) == client
 
 
 def test_a_budget_is_told_and_kept(thrifty: httpx.Client, database_url: str) -> None:
