@@ -10,7 +10,7 @@ import psycopg2
 from dagster import DagsterInstance
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from api_adapter.control.dagster_api import (
@@ -153,7 +153,10 @@ def dagster_errors() -> Iterator[None]:
     """Translate Dagster's own trouble with its parts; `UnavailableError` says which of them is away."""
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
+        # The driver tells of some lost connections in the class of all its errors.
+        if not (isinstance(error, OperationalError) or error.connection_invalidated):
+            raise
         raise UnavailableError("The database") from error
     except DagsterUserCodeUnreachableError as error:
         raise UnavailableError("The code server") from error

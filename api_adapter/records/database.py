@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2 import errorcodes
 from sqlalchemy import Executable, Row, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api_adapter.errors import UnavailableError
@@ -42,6 +42,11 @@ class Database:
                 "connect_timeout": 3,
                 "application_name": "planasonix-records",
                 "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s",
+                # A server that has vanished without a word is noticed within seconds.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
             },
         )
         self._ready = False
@@ -98,15 +103,12 @@ class Database:
                 else:
                     result = connection.execute(statement, parameters)
                 return result.all() if result.returns_rows else ()
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            self._ready = False  # what comes back may be another, empty database
-            lost = isinstance(error, DBAPIError) and error.connection_invalidated
-            raise (_StaleError if lost else UnavailableError)("The database") from error
-        except ProgrammingError as error:
-            if getattr(error.orig, "pgcode", None) != errorcodes.UNDEFINED_TABLE:
+        except (DBAPIError, PoolTimeoutError) as error:
+            unavailable = _unavailable(error)
+            if unavailable is None:
                 raise
-            self._ready = False
-            raise _StaleError("The database") from error
+            self._ready = False  # what comes back may be another, empty database
+            raise unavailable from error
 
     def _prepare(self) -> None:
         if self._ready:
@@ -115,3 +117,14 @@ class Database:
             if not self._ready:
                 ensure_schema(self._engine)
                 self._ready = True
+
+
+def _unavailable(error: DBAPIError | PoolTimeoutError) -> UnavailableError | None:
+    """Return what an error of the driver means to a caller; None if it is a mistake of ours."""
+    if isinstance(error, DBAPIError):
+        # The driver tells of some lost connections in the class of all its errors.
+        if error.connection_invalidated or getattr(error.orig, "pgcode", None) == errorcodes.UNDEFINED_TABLE:
+            return _StaleError("The database")
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+    return UnavailableError("The database")

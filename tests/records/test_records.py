@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, AuditFilter, Records, Scope, open_records
@@ -86,6 +87,22 @@ def end_connections(url: str) -> None:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'planasonix-%'"
         )
+
+
+def test_a_connection_that_breaks_amid_a_statement_is_unavailable(records: Records) -> None:
+    """Also where the driver says so in its most general error, as it does now and then when a server crashes."""
+    records.keys.list_all()
+
+    def cut(*_: object) -> None:
+        raise psycopg2.DatabaseError("server closed the connection unexpectedly")
+
+    event.listen(Engine, "do_execute", cut)
+    try:
+        with pytest.raises(UnavailableError):
+            records.keys.list_all()
+    finally:
+        event.remove(Engine, "do_execute", cut)
+    assert records.keys.list_all() == []
 
 
 def test_tables_of_a_later_program_are_refused(postgres_url: str, records: Records) -> None:
