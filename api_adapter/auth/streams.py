@@ -88,7 +88,10 @@ class Streams:
             with self._lock:
                 leases = tuple(self._leases)
             if leases:
-                await self._look(leases)
+                try:
+                    await self._look(leases)
+                except Exception:  # whatever goes wrong once, all streams would be watched no more
+                    logger.exception("whether open streams may go on could not be told")
 
     async def _look(self, leases: tuple[StreamLease, ...]) -> None:
         now = self._clock()
