@@ -52,7 +52,10 @@ class Trigger(TypedDict):
 
 
 class RunMetrics(Model):
-    """Figures over the run's nodes, live while it goes on: each node counts as soon as it has ended."""
+    """Figures over the run's nodes, live while it goes on: each node counts as soon as it has ended.
+
+    Of a node that has failed, CPU and memory count; of one that was tried again, the last attempt.
+    """
 
     rows_read: int = Field(description="Rows that left the sources.", examples=[2450000])
     rows_written: int = Field(description="Rows that went into the destinations.", examples=[2450000])

@@ -5,7 +5,7 @@ are read, all of them optional, so that what Dagster adds does no harm; the cont
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -58,12 +58,16 @@ class Event:
 
     @property
     def figures(self) -> dict[str, int | float]:
-        """The numbers in its metadata, by label."""
-        entries = self.data.get("metadata_entries") or ()
+        """The numbers in its metadata, or in those of the failure that it reports, by label."""
+        entries = (*(self.data.get("metadata_entries") or ()), *self._failure_entries)
         values = ((one["label"], (one.get("entry_data") or {}).get("value")) for one in entries)
         return {
             label: value for label, value in values if isinstance(value, int | float) and not isinstance(value, bool)
         }
+
+    @property
+    def _failure_entries(self) -> Sequence[Mapping[str, Any]]:
+        return (self.data.get("user_failure_data") or {}).get("metadata_entries") or ()
 
     @property
     def error(self) -> "EventError | None":
@@ -71,10 +75,7 @@ class Event:
         reported = self.data.get("error")
         if not reported:
             return None
-        said = {
-            one["label"]: (one.get("entry_data") or {}).get("text")
-            for one in (self.data.get("user_failure_data") or {}).get("metadata_entries") or ()
-        }
+        said = {one["label"]: (one.get("entry_data") or {}).get("text") for one in self._failure_entries}
         return _user_error(reported, code=said.get(metadata.ERROR_CODE), node_id=said.get(metadata.ERROR_NODE))
 
 

@@ -68,7 +68,9 @@ class Step:
                 self.state, self.finished_at, self.error = "succeeded", event.time, None
                 self._end_attempt(event, status="succeeded")
             case "STEP_FAILURE":
-                self.state, self.finished_at, self.error = "failed", event.time, event.event.error
+                told = event.event
+                self.state, self.finished_at, self.error = "failed", event.time, told.error
+                self.metrics.update(told.figures)
                 self._end_attempt(event, status="failed")
             case "STEP_SKIPPED":
                 self.state, self.finished_at = "skipped", event.time

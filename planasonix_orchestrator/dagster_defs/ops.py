@@ -53,7 +53,7 @@ def build_op(node_type: NodeType[Any]) -> OpDefinition:
         try:
             result = run.run_step(step, config=context.op_config, log=context.log)
         except Exception as error:  # the translator of whatever nodes raise
-            raise_failure(error, retries=step.retries, attempt=context.retry_number)
+            raise_failure(error, retries=step.retries, attempt=context.retry_number, usage=meter.read())
         usage = meter.read()
         context.log.info(log_line(result))
         yield from materializations(

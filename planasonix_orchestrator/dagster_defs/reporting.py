@@ -24,16 +24,23 @@ def output_metadata(result: NodeResult, *, usage: Usage) -> dict[str, RawMetadat
         metadata.BYTES_READ: result.bytes_read,
         metadata.BYTES_WRITTEN: result.bytes_written,
         metadata.BYTES_SHUFFLED: result.bytes_shuffled,
-        metadata.PEAK_MEMORY_BYTES: usage.peak_memory_bytes,
     }
     known: dict[str, RawMetadataValue] = {
         key: MetadataValue.int(value) for key, value in figures.items() if value is not None
     }
-    known[metadata.CPU_SECONDS] = MetadataValue.float(usage.cpu_seconds)
+    known |= usage_metadata(usage)
     if result.relation is not None and result.rows_out is not None:
         known[_ROW_COUNT] = MetadataValue.int(result.rows_out)
         known[_COLUMN_SCHEMA] = _schema(result.relation.columns)
     return known
+
+
+def usage_metadata(usage: Usage) -> dict[str, RawMetadataValue]:
+    """Return what a node's work has cost, whether it ended well or not."""
+    return {
+        metadata.CPU_SECONDS: MetadataValue.float(usage.cpu_seconds),
+        metadata.PEAK_MEMORY_BYTES: MetadataValue.int(usage.peak_memory_bytes),
+    }
 
 
 def materializations(

@@ -56,6 +56,11 @@ def fail(rows: int) -> int:
 
 
 @dg.op
+def fail_at_some_cost(rows: int) -> int:
+    raise dg.Failure("no", metadata={"planasonix/cpu_seconds": 1.5, "planasonix/peak_memory_bytes": 2**31})
+
+
+@dg.op
 def fail_at_first(context: dg.OpExecutionContext, rows: int) -> int:
     if context.retry_number == 0:
         raise dg.RetryRequested(max_retries=1) from OSError("the disk is away")
@@ -170,6 +175,15 @@ def interrupted(instance: DagsterInstance, *, tags: dict[str, str]) -> str:
         execute(job, instance=instance, tags=tags)
     (run_id,) = {run.run_id for run in instance.get_runs(dg.RunsFilter(job_name=job.name))} - before
     return run_id
+
+
+def test_a_failed_node_has_its_cost_among_the_metrics(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """What a failed node has cost counts for the run, too: a run that ran out of memory does not hide its peak."""
+    run_id = encode_run_id(execute(chain(fail_at_some_cost), instance=instance))
+    node = reader.get(f"/api/runs/{run_id}/nodes").json()["nodes"][1]
+    assert (node["status"], node["metrics"]) == ("failed", {"cpuSeconds": 1.5, "peakMemoryBytes": 2**31})
+    metrics = reader.get(f"/api/runs/{run_id}").json()["metrics"]
+    assert (metrics["cpuSeconds"], metrics["peakMemoryBytes"]) == (1.5, 2**31)
 
 
 @pytest.mark.parametrize("event", ["STEP_UP_FOR_RETRY", "STEP_RESTARTED"])

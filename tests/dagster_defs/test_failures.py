@@ -50,9 +50,9 @@ def stored(folder: Path, pipeline: Document, **options: Any) -> dict[str, list[A
 
 
 def facts(failure: Any) -> dict[str, str]:
-    """The metadata of a STEP_FAILURE by label."""
+    """The words in the metadata of a STEP_FAILURE, by label."""
     entries = failure["user_failure_data"]["metadata_entries"]
-    return {entry["label"]: entry["entry_data"]["text"] for entry in entries}
+    return {entry["label"]: entry["entry_data"]["text"] for entry in entries if "text" in entry["entry_data"]}
 
 
 @pytest.mark.parametrize(("code", "failing", "message"), KINDS)
@@ -80,6 +80,17 @@ def test_an_attempt_that_is_not_the_last_tells_it_too(
     assert all(message in cause["message"] for cause in causes)
     (failure,) = events["STEP_FAILURE"]
     assert metadata.ERROR_CLASSES[failure["error"]["cls_name"]] == code
+
+
+def test_a_failed_node_tells_its_cost(tmp_path: Path) -> None:
+    """Also work that came to nothing took time of the CPU, and memory."""
+    pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", failures=9)], ("a", "b"))
+    (failure,) = stored(tmp_path, pipeline)["STEP_FAILURE"]
+    entries = failure["user_failure_data"]["metadata_entries"]
+    costs = {entry["label"]: entry["entry_data"]["value"] for entry in entries if "value" in entry["entry_data"]}
+    assert costs.keys() == {metadata.CPU_SECONDS, metadata.PEAK_MEMORY_BYTES}
+    assert costs[metadata.CPU_SECONDS] > 0
+    assert costs[metadata.PEAK_MEMORY_BYTES] > 1_000_000
 
 
 def test_a_node_that_reads_anothers_bad_rows_names_it(tmp_path: Path) -> None:
