@@ -10,12 +10,12 @@ BYTES_SHUFFLED = "planasonix/bytes_shuffled"  # materialised between nodes
 CPU_SECONDS = "planasonix/cpu_seconds"  # float: CPU of the run's process, all its threads, while the node worked
 PEAK_MEMORY_BYTES = "planasonix/peak_memory_bytes"  # highest resident set of the run's process while the node worked
 
-# On the failure of an op; text, beside CPU_SECONDS and PEAK_MEMORY_BYTES of its last attempt. A STEP_FAILURE's entry in
-# the event log, as JSON, has them in dagster_event.event_specific_data.user_failure_data.metadata_entries[*]: `label` is
-# the key, `entry_data.text` the value; user_failure_data.description is the node's own message. PIPELINE_FAILURE repeats
-# that event, whole, as dagster_event.event_specific_data.first_step_failure_event. Where user_failure_data is null,
-# something else than a node's error was raised: a bug, which is a node_error, or the interrupt of a canceled run, whose
-# event_specific_data.error_source is {"__enum__": "ErrorSource.INTERRUPT"}.
+# On the failure of an op; text, beside CPU_SECONDS and PEAK_MEMORY_BYTES of its last attempt. A STEP_FAILURE's entry
+# in the event log, as JSON, has them in dagster_event.event_specific_data.user_failure_data.metadata_entries[*]:
+# `label` is the key, `entry_data.text` the value; user_failure_data.description is the node's own message.
+# PIPELINE_FAILURE repeats that event, whole, as dagster_event.event_specific_data.first_step_failure_event. Where
+# user_failure_data is null, something else than a node's error was raised: a bug, which is a node_error, or the
+# interrupt of a canceled run, whose event_specific_data.error_source is {"__enum__": "ErrorSource.INTERRUPT"}.
 ERROR_CODE = "planasonix/error_code"  # one of ERROR_CODES
 ERROR_NODE = "planasonix/error_node"  # id of the node at fault, where that is another one than the one that failed
 
