@@ -167,4 +167,5 @@ def _of_http_exception(request: Request, error: HTTPException) -> Response:
 
 
 def _hint(path: str) -> str:
-    return f"Try it without the slash at its end: {path.rstrip('/')}" if path.endswith("/") else "See /docs."
+    without = path.rstrip("/")
+    return f"Try it without the slash at its end: {without}" if path.endswith("/") and without else "See /docs."

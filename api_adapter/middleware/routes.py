@@ -24,6 +24,8 @@ class RouteTemplates:
 def methods_at(scope: Scope) -> list[str]:
     """Return the methods that are possible at a request's path, of the routes that have the first one's template."""
     matching = [context for context in _routes(scope) if context.matches(scope)[0] is not Match.NONE]
+    if not matching:  # behind a mount, where files are
+        return ["GET", "HEAD"]
     found = {method for context in matching if context.path == matching[0].path for method in context.methods or ()}
     return sorted(found | {"HEAD"} if "GET" in found else found)
 

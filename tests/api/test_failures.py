@@ -118,6 +118,11 @@ def test_a_wrong_method_is_told_all_that_are_possible(prefix: str, reader: httpx
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
 
 
+def test_a_wrong_method_is_told_what_is_possible_with_files_too(reader: httpx.Client) -> None:
+    """The assets of the reference page are no routes, and can be read all the same."""
+    assert reader.post("/docs/assets/swagger-ui.css").headers["allow"] == "GET, HEAD"
+
+
 JSON = {"Content-Type": "application/json"}
 
 
