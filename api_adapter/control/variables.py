@@ -85,7 +85,7 @@ _DATE = r"\d{4}-\d{2}-\d{2}"
 _TIMESTAMP = _DATE + r"[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}(:?\d{2})?)?"
 
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "string": (_is_text(".*", str), "a string"),
+    "string": (_is_text(".*", str.encode), "a string"),  # half a surrogate pair, which JSON can hold, is none
     "integer": (lambda value: _is_number(value) and isinstance(value, int), "an integer"),
     "number": (_is_number, "a number"),
     "boolean": (lambda value: isinstance(value, bool), "true or false"),

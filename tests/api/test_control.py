@@ -131,6 +131,14 @@ def test_a_wrong_body_is_refused(body: bytes, client: httpx.Client) -> None:
     assert answer.json()["error"]["code"] == "invalid_request"
 
 
+def test_half_a_surrogate_pair_is_no_string(client: httpx.Client) -> None:
+    """A text that no encoding can hold is refused, before a run computes with something else."""
+    body = rb'{"variables": {"region": "\ud800"}}'
+    answer = client.post("/api/pipelines/pl_demanding/run", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"] == [{"field": "variables.region", "issue": "must be a string"}]
+
+
 def test_unknown_and_broken_pipelines_do_not_run(client: httpx.Client) -> None:
     """404 for an unknown pipeline; 409 with its problems for one whose document does not load."""
     for call in (client.get("/api/pipelines/pl_none"), client.post("/api/pipelines/pl_none/run")):
