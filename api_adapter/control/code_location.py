@@ -1,6 +1,7 @@
 """The code location: what the code server has loaded, always its newest, over gRPC."""
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSI
 logger = logging.getLogger("api_adapter")
 
 _SERVER_ID_TIMEOUT_SECONDS = 2
+_SILENT_SECONDS = 1.0  # for which a server that did not answer is not asked again
 OUR_CONNECTIONS = "planasonix-"  # how the application names of our own pools begin
 _POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 20}
 
@@ -56,6 +58,7 @@ class DagsterConnection:
         self._opened = ExitStack()
         self._instance: DagsterInstance | None = None
         self._process: WorkspaceProcessContext | None = None
+        self._silent_until = float("-inf")
 
     def instance(self) -> DagsterInstance:
         """Return the instance that dagster.yaml describes; `UnavailableError` if its Postgres is away."""
@@ -70,7 +73,7 @@ class DagsterConnection:
 
     def loaded(self) -> Loaded:
         """Return what the code server has loaded; `UnavailableError` if it is away or its code does not load."""
-        with self._lock:
+        with self._asking():
             server_id = self._server_id()
             process = self._workspace()
             location = _location(process)
@@ -93,11 +96,34 @@ class DagsterConnection:
             self._opened.close()
             self._instance = self._process = None
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Hold the lock while asking the server; `UnavailableError` at once while it is known to be silent.
+
+        Who asks a server that hangs holds a thread for as long as that may take, and all together every thread.
+        """
+        waits = self._silent_until == float("-inf")
+        if not self._lock.acquire(blocking=waits):
+            raise UnavailableError("The code server")
+        try:
+            if time.monotonic() < self._silent_until:
+                raise UnavailableError("The code server")
+            yield
+        finally:
+            self._lock.release()
+
     def _server_id(self) -> str:
         """Return the id of the load that the server now serves: asking is cheap, and no reload is ever missed."""
-        with dagster_errors():
-            server_id: str = self._client.get_server_id(timeout=_SERVER_ID_TIMEOUT_SECONDS)
-            return server_id
+        began = time.monotonic()
+        try:
+            with dagster_errors():
+                server_id: str = self._client.get_server_id(timeout=_SERVER_ID_TIMEOUT_SECONDS)
+        except UnavailableError:
+            if time.monotonic() - began >= _SERVER_ID_TIMEOUT_SECONDS:
+                self._silent_until = time.monotonic() + _SILENT_SECONDS
+            raise
+        self._silent_until = float("-inf")
+        return server_id
 
     def _workspace(self) -> WorkspaceProcessContext:
         if self._process is None:

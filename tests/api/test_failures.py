@@ -5,9 +5,11 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from traceback import format_exception
 from typing import Any
 
@@ -462,6 +464,18 @@ def test_a_code_server_that_goes_away_and_comes_back(home: Path, instance: Dagst
                 assert client.post("/api/pipelines/pl_crm/run").status_code == 202
             assert client.get("/api/pipelines").status_code == 503
             assert client.get("/api/runs").status_code == 200
+
+
+def test_a_code_server_that_hangs_holds_no_threads(reader_settings: ApiSettings) -> None:
+    """However many ask for it, who needs nothing of it does not wait."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:  # which accepts, and never says a word
+        settings = replace(reader_settings, code_server_port=silent.getsockname()[1])
+        with serving(settings) as client, ThreadPoolExecutor(60) as strangers:
+            begun = monotonic()
+            asked = [strangers.submit(client.get, "/readyz") for _ in range(120)]
+            assert client.get("/api/runs").status_code == 200
+            assert {answer.result().status_code for answer in asked} == {503}
+            assert monotonic() - begun < 20  # one after the other, they would take four minutes
 
 
 def test_settings_that_are_missing_or_wrong_say_what_to_do(tmp_path: Path) -> None:
