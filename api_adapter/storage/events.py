@@ -59,7 +59,7 @@ class Event:
     @property
     def figures(self) -> dict[str, int | float]:
         """The numbers in its metadata, or in those of the failure that it reports, by label."""
-        entries = (*(self.data.get("metadata_entries") or ()), *self._failure_entries)
+        entries = self.data.get("metadata_entries") or self._failure_entries
         values = ((one["label"], (one.get("entry_data") or {}).get("value")) for one in entries)
         return {
             label: value for label, value in values if isinstance(value, int | float) and not isinstance(value, bool)
