@@ -23,16 +23,21 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class _Wish:
-    """An open wish: whether the run's worker has had the signal, and when to act again (monotonic seconds)."""
+class Wish:
+    """An open wish: whether the run's worker has had the signal, and when to act again (monotonic seconds).
+
+    The pauses between actions double up to `_LONGEST_PAUSE_SECONDS`, after which each is as long as `longest`.
+    """
 
     delivered: bool = False
     due: float = 0.0
     pause: float = _INTERVAL_SECONDS
+    longest: float = _LONGEST_PAUSE_SECONDS
 
-    def back_off(self) -> None:
-        self.due = time.monotonic() + self.pause
-        self.pause = min(self.pause * 2, _LONGEST_PAUSE_SECONDS)
+    def back_off(self, *, now: float) -> None:
+        """Put the next action off."""
+        self.due = now + self.pause
+        self.pause = self.pause * 2 if self.pause * 2 <= _LONGEST_PAUSE_SECONDS else self.longest
 
 
 class CancelDriver:
@@ -43,7 +48,7 @@ class CancelDriver:
 
     def __init__(self, connection: DagsterConnection) -> None:
         self._connection = connection
-        self._open: dict[str, _Wish] = {}
+        self._open: dict[str, Wish] = {}
         self._lock = Lock()
         self._wake = Event()
         self._stopping = False
@@ -63,7 +68,7 @@ class CancelDriver:
     def request(self, run_id: str) -> None:
         """Cancel a run: at once where Dagster lets us, else as soon as it does."""
         with self._lock:
-            wish = self._open.setdefault(run_id, _Wish())
+            wish = self._open.setdefault(run_id, Wish())
             self._try(run_id, wish=wish)
         self._wake.set()
 
@@ -77,14 +82,14 @@ class CancelDriver:
                 for run_id, wish in due:
                     self._try(run_id, wish=wish)
 
-    def _try(self, run_id: str, *, wish: _Wish) -> None:
+    def _try(self, run_id: str, *, wish: Wish) -> None:
         try:
             self._act(run_id, wish=wish)
         except Exception as error:  # whatever Dagster raises, the wish stands: this thread must not end with it
             logger.warning("run %s is not canceled yet, trying again: %s", run_id, error)
-            wish.back_off()
+            wish.back_off(now=time.monotonic())
 
-    def _act(self, run_id: str, *, wish: _Wish) -> None:
+    def _act(self, run_id: str, *, wish: Wish) -> None:
         """Do what the run's status allows, and close the wish once the run has ended."""
         instance = self._connection.instance()
         run = instance.get_run_by_id(run_id)
@@ -93,9 +98,19 @@ class CancelDriver:
         elif run.status == DagsterRunStatus.QUEUED:
             instance.run_coordinator.cancel_run(run_id)
         elif _needs_signal(run, wish=wish):
+            wish.longest = longer_than_monitoring(instance)
             wish.delivered = instance.run_launcher.terminate(run_id)
             if not wish.delivered:
-                wish.back_off()
+                wish.back_off(now=time.monotonic())
+
+
+def longer_than_monitoring(instance: DagsterInstance) -> float:
+    """Return the seconds after which Dagster has ended a run that is being canceled but has lost its worker.
+
+    It counts them from the last signal, so that signals which follow each other faster would keep the run for ever.
+    """
+    timeout: int = instance.run_monitoring_cancel_timeout_seconds
+    return timeout + 2.0 * instance.run_monitoring_poll_interval_seconds
 
 
 def note_wish(instance: DagsterInstance, *, run_id: str, user: str, at: datetime) -> None:
@@ -110,7 +125,7 @@ def note_wish(instance: DagsterInstance, *, run_id: str, user: str, at: datetime
         instance.add_run_tags(run_id, told)
 
 
-def _needs_signal(run: DagsterRun, *, wish: _Wish) -> bool:
+def _needs_signal(run: DagsterRun, *, wish: Wish) -> bool:
     """Tell whether the worker must be told to stop; again, if its start was recorded after it had been told."""
     canceling = run.status == DagsterRunStatus.CANCELING
     return run.status == DagsterRunStatus.STARTED or (canceling and not wish.delivered)
