@@ -136,8 +136,9 @@ def _answer(
 ) -> Response:
     if log_format is LogFormat.EVENTS:
         followed = service.followed(services, asked, request_id=request.state.request_id)
-        events = streams.followers.follow(followed, lease=open_lease())
-        return LiveResponse(events, media_type=media_type, headers=_UNBUFFERED)
+        lease = open_lease()
+        events = streams.followers.follow(followed, lease=lease)
+        return LiveResponse(events, lease=lease, media_type=media_type, headers=_UNBUFFERED)
 
     def build() -> Response:
         if log_format is LogFormat.JSON:

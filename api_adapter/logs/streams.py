@@ -1,11 +1,13 @@
 """Answers that are sent while they are being read, in memory that does not grow with them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from anyio import CancelScope
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
@@ -15,6 +17,7 @@ from api_adapter.logs.threads import ReadingThreads
 from api_adapter.storage import LogPage, LogPosition
 
 LINES_AT_ONCE = 1000
+SECONDS_TO_END = 2.0  # until a stream whose credential has ended, and that has not, is cut
 
 
 class CredentialEndedError(Exception):
@@ -22,14 +25,33 @@ class CredentialEndedError(Exception):
 
 
 class LiveResponse(StreamingResponse):
-    """A streamed answer whose generator is closed with it, however it ends."""
+    """A streamed answer whose generator is closed with it, however it ends, and which ends with its lease.
+
+    The generator heeds the lease by itself; a caller who takes nothing of what is sent holds it where it can't.
+    """
 
     body_iterator: Any  # an async generator
 
+    def __init__(self, content: AsyncIterator[bytes], *, lease: StreamLease, **options: Any) -> None:
+        super().__init__(content, **options)
+        self._lease = lease
+
     async def stream_response(self, send: Send) -> None:
-        """Send all that the generator yields."""
-        async with aclosing(self.body_iterator):
-            await super().stream_response(send)
+        """Send all that the generator yields; `CredentialEndedError` where it could not end by itself."""
+        with CancelScope() as scope:
+            cut = asyncio.create_task(self._cut(scope))
+            try:
+                async with aclosing(self.body_iterator):
+                    await super().stream_response(send)
+            finally:
+                cut.cancel()
+        if scope.cancelled_caught:
+            raise CredentialEndedError
+
+    async def _cut(self, scope: CancelScope) -> None:
+        await self._lease.wait_ended()
+        await asyncio.sleep(SECONDS_TO_END)
+        scope.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +91,8 @@ def stream_log(
     first = reader.page(after, most=limit)
     if not first.more:
         return Response(first.body, media_type=media_type)
-    return LiveResponse(_pages(reader, first=first, threads=threads, lease=open_lease()), media_type=media_type)
+    lease = open_lease()
+    return LiveResponse(_pages(reader, first=first, threads=threads, lease=lease), lease=lease, media_type=media_type)
 
 
 async def _pages(
@@ -100,4 +123,4 @@ def stream_chunks(
                 if chunk:
                     yield chunk
 
-    return LiveResponse(parts(), media_type=media_type)
+    return LiveResponse(parts(), lease=lease, media_type=media_type)

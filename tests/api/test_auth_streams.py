@@ -1,7 +1,8 @@
 """Streams have a budget of their own, and end when their credential does."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,10 @@ from threading import Thread
 import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
+from starlette.types import Message
 
+from api_adapter.auth import Principal, StreamLease
+from api_adapter.logs.streams import CredentialEndedError, LiveResponse
 from api_adapter.records import Scope, open_records
 from api_adapter.settings import ApiSettings, JwtSettings
 from planasonix_orchestrator.contract.ids import encode_run_id
@@ -139,3 +143,28 @@ def test_a_stream_that_never_begins_gives_its_place_back(api: httpx.Client, data
     for _ in range(MOST + 1):
         with following(api, "/api/runs/run_00000000000000000000000000/logs", secret) as answer:
             assert answer.status_code == 404
+
+
+def test_who_reads_nothing_keeps_no_stream_beyond_his_credential() -> None:
+    """A stream that waits for its reader, and so can't look at its lease, is cut soon after that has ended."""
+    released: list[StreamLease] = []
+    principal = Principal(kind="key", id="key_1", name="tests", scopes=frozenset())
+    lease = StreamLease(principal, release=released.append)
+
+    async def lines() -> AsyncIterator[bytes]:
+        async with lease:
+            while True:
+                yield b"line\n"
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            lease.end()
+            await asyncio.Event().wait()  # as uvicorn waits for what a caller does not take
+
+    async def stream() -> None:
+        async with asyncio.timeout(SECONDS_TO_END):
+            await LiveResponse(lines(), lease=lease).stream_response(send)
+
+    with pytest.raises(CredentialEndedError):
+        asyncio.run(stream())
+    assert released == [lease]
