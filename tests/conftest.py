@@ -29,6 +29,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
+# Where tests that need Postgres also start the API, its commands or several of Dagster's parts.
+_ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "commands"})
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start servers, so that the quick part stays quick."""
+    for item in items:
+        needs_postgres = "postgres_server" in getattr(item, "fixturenames", ())
+        if needs_postgres and item.path.parent.name in _ROOMS_WITH_SERVERS:
+            item.add_marker(pytest.mark.stack)
+
+
 @contextmanager
 def superuser(url: str) -> Iterator[psycopg2.extensions.cursor]:
     """A cursor outside any transaction, as databases are made and dropped."""

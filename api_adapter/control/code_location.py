@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import RLock
 
 import psycopg2
+import psycopg2.extensions
 from dagster import DagsterInstance
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -142,17 +143,16 @@ def _replace_lost_connections() -> None:
     """Try each pooled connection before it is used, so that a restart of Postgres fails no request that comes later.
 
     Dagster gives its pools no such option, so it is said of all pools of this process, less our own, which see to it
-    themselves without a further round trip.
+    themselves without a further round trip, and those of other databases.
     """
     if not event.contains(Pool, "checkout", _try_connection):
         event.listen(Pool, "checkout", _try_connection)
 
 
 def _try_connection(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-    if "ours" not in record.info:
-        name = connection.get_dsn_parameters().get("application_name", "")
-        record.info["ours"] = name.startswith(OUR_CONNECTIONS)
-    if record.info["ours"]:
+    if "tried" not in record.info:
+        record.info["tried"] = _is_of_dagster(connection)
+    if not record.info["tried"]:
         return
     try:
         cursor = connection.cursor()
@@ -161,6 +161,12 @@ def _try_connection(connection: DBAPIConnection, record: ConnectionPoolEntry, _p
         connection.rollback()
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
         raise DisconnectionError from error  # which makes the pool connect anew
+
+
+def _is_of_dagster(connection: object) -> bool:
+    if not isinstance(connection, psycopg2.extensions.connection):
+        return False
+    return not connection.get_dsn_parameters().get("application_name", "").startswith(OUR_CONNECTIONS)
 
 
 def _location(process: WorkspaceProcessContext) -> GrpcServerCodeLocation | None:

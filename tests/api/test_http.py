@@ -157,7 +157,7 @@ def test_a_stream_is_logged_when_it_ends(caplog: pytest.LogCaptureFixture, small
     caplog.set_level(logging.INFO, "api_adapter.access")
     with small.stream("GET", "/api/stream?events=true") as stream:
         read = len(next(stream.iter_raw()))
-        assert [record for record in caplog.records if record.name == "api_adapter.access"] == []
+        assert "/api/stream" not in repr([vars(record) for record in caplog.records])
     [line] = access_lines(caplog, count=1)
     assert (line["status"], line["cut"]) == (200, True)
     assert isinstance(line["bytes"], int)
