@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from psycopg2 import errors
 from sqlalchemy import Connection, Engine, Row, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api_adapter.errors import OverdueError, UnavailableError
@@ -37,10 +37,13 @@ class Database:
             return _with_connection(self._engine, work=work)
         except PoolTimeoutError as error:
             raise UnavailableError("The database") from error
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             if isinstance(error.orig, errors.QueryCanceled):
                 raise OverdueError from error
-            raise UnavailableError("The database") from error
+            # A server that crashes amid a statement is told of by a plain DatabaseError now and then.
+            if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
+                raise UnavailableError("The database") from error
+            raise
 
     def close(self) -> None:
         """Close all connections."""
@@ -91,7 +94,7 @@ def _with_connection(engine: Engine, *, work: Callable[[Connection], ResultT]) -
     try:
         with engine.connect() as connection:
             return work(connection)
-    except (OperationalError, InterfaceError) as error:
+    except DBAPIError as error:
         if not error.connection_invalidated:
             raise
     with engine.connect() as connection:
