@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime
 
+import psycopg2
+import psycopg2.extensions
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
+from sqlalchemy import Engine, event
 
 from api_adapter.errors import UnavailableError, UnknownSchemaError
 from api_adapter.storage import STATUSES, RunFilter, RunStatus, Storage, open_storage
@@ -229,3 +232,19 @@ def test_the_daemon_is_alive_when_it_says_so(instance: DagsterInstance, storage:
         DaemonHeartbeat(timestamp=now.timestamp(), daemon_type="QUEUED_RUN_COORDINATOR", daemon_id="1", errors=[])
     )
     assert storage.last_heartbeat() == now
+
+
+def test_a_database_that_crashes_amid_a_statement_is_away(instance: DagsterInstance, storage: Storage) -> None:
+    """The driver's plain DatabaseError, with which it tells of a crash now and then, is no bug; the next read works."""
+    storage.read_run("unknown")
+
+    def cut(cursor: psycopg2.extensions.cursor, statement: str, *_: object) -> None:
+        raise psycopg2.DatabaseError("server closed the connection unexpectedly")
+
+    event.listen(Engine, "do_execute", cut)
+    try:
+        with pytest.raises(UnavailableError):
+            storage.read_run("unknown")
+    finally:
+        event.remove(Engine, "do_execute", cut)
+    assert storage.read_run("unknown") is None
