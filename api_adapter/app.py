@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from api_adapter.auth import ClosingMiddleware, open_guard
+from api_adapter.caching import Answers
 from api_adapter.dependencies import Services
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
@@ -50,6 +51,7 @@ def create_app(
         ],
     )
     app.state.telemetry = telemetry
+    app.state.answers = Answers()
     add_exception_handlers(app)
     add_reference(app)
     app.include_router(health)

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from api_adapter.caching import answer_cached
+from api_adapter.caching import Answers, answer_cached
 from tests.api.serving import serve
 
 
@@ -30,6 +31,7 @@ class Bodies:
 
 def app_of(bodies: Bodies, *, version: str = "1") -> FastAPI:
     app = FastAPI(version=version)
+    app.state.answers = Answers()
 
     @app.get("/things/{name}", response_model=Thing)
     def get_thing(request: Request, name: str) -> Response:
@@ -108,3 +110,43 @@ def test_an_answer_that_may_still_change_has_no_tag() -> None:
         answer = client.get("/things/a", headers={"If-None-Match": "*"})
     assert (answer.status_code, answer.json()) == (200, {"name": "thing, None"})
     assert "etag" not in answer.headers
+
+
+def test_the_next_who_asks_gets_what_was_built_before() -> None:
+    """One state is built once, for callers without it too; another state or another address is built anew."""
+    bodies = Bodies()
+    with served(bodies) as client:
+        first, second = client.get("/things/a"), client.get("/things/a")
+        assert (first.content, first.headers["etag"]) == (second.content, second.headers["etag"])
+        assert second.headers["content-type"] == "application/json"
+        assert bodies.built == 1
+        client.get("/things/b")
+        bodies.state = "finished otherwise"
+        assert client.get("/things/a").json() == {"name": "thing, finished otherwise"}
+        assert bodies.built == 3
+
+
+def test_what_may_still_change_is_never_kept() -> None:
+    """Without a validator each request is built."""
+    bodies = Bodies()
+    bodies.state = None
+    with served(bodies) as client:
+        client.get("/things/a")
+        client.get("/things/a")
+    assert bodies.built == 2
+
+
+def test_answers_make_room_for_new_ones() -> None:
+    """The longest unused goes first; what is too large, a stream or no success is not kept at all."""
+    answers = Answers(most_bytes=80)
+    for tag in ("a", "b"):
+        answers.keep(tag, Response(b"x" * 10))
+    assert answers.get("a") is not None
+    for number in range(7):
+        answers.keep(str(number), Response(b"x" * 10))
+    assert answers.get("b") is None
+    assert answers.get("a") is not None
+    answers.keep("large", Response(b"x" * 11))
+    answers.keep("stream", StreamingResponse(iter([b"x"])))
+    answers.keep("failure", Response(b"x", status_code=404))
+    assert [answers.get(tag) for tag in ("large", "stream", "failure")] == [None, None, None]
