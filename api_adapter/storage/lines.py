@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.events import Event
@@ -16,28 +15,32 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: Mapping[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line of a run's log, and the `id` of the event it tells; `node_id` is None for what concerns the whole run."""
+class LogLine(NamedTuple):
+    """A line of a run's log, and the `id` of the event it tells; `node_id` is None for what concerns the whole run.
+
+    A tuple, since a page has a thousand; `timestamp` is in unix seconds.
+    """
 
     id: int
-    time: datetime
+    timestamp: float
     level: LogLevel
     node_id: str | None
     message: str
 
+    @property
+    def time(self) -> datetime:
+        """When it was logged."""
+        return datetime.fromtimestamp(self.timestamp, UTC)
+
 
 def tell_line(event_id: int, kind: str | None, step_key: str | None, body: str) -> LogLine | None:
     """Return the line that tells an event (its type, step and JSON), or None if it tells nothing."""
+    entry = decode_json(body)
     if kind is None:
-        entry = decode_json(body)
-        time = datetime.fromtimestamp(entry["timestamp"], UTC)
         level, message = _logged(entry.get("level") or 0, entry.get("user_message") or "")
     else:
-        event = Event(event_id, kind, step_key, body)
-        time = event.time
-        level, message = _happened(event, kind)
-    return LogLine(event_id, time, level, node_of(step_key), message) if message else None
+        level, message = _happened(Event(event_id, kind, step_key, body), kind)
+    return LogLine(event_id, entry["timestamp"], level, node_of(step_key), message) if message else None
 
 
 def _logged(number: int, message: str) -> tuple[LogLevel, str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from api_adapter.errors import InvalidRequestError
 from api_adapter.pagination import decode_cursor, encode_cursor
 from api_adapter.storage import RunFilter
+from api_adapter.timestamps import format_timestamp, format_unix
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
@@ -242,3 +243,15 @@ def test_a_cursor_with_one_character_changed_is_refused(data: st.DataObject, pos
     other = data.draw(st.characters().filter(lambda character: character != cursor[place]))
     with pytest.raises(InvalidRequestError):
         decode_cursor(cursor[:place] + other + cursor[place + 1 :], scope="x")
+
+
+@given(seconds=st.floats(0, 4_000_000_000), milliseconds=st.integers(0, 999))
+def test_unix_seconds_are_written_as_moments_are(seconds: float, milliseconds: int) -> None:
+    """Both ways to write a moment agree to the microsecond, whole seconds and milliseconds included."""
+    for moment in (seconds, float(int(seconds)), int(seconds) + milliseconds / 1000):
+        told = datetime.fromisoformat(format_unix(moment))
+        assert abs(told - datetime.fromisoformat(format_timestamp(datetime.fromtimestamp(moment, UTC)))) <= timedelta(
+            milliseconds=1
+        )
+    assert format_unix(1743040800.25) == format_timestamp(datetime.fromtimestamp(1743040800.25, UTC))
+    assert format_unix(1743040800) == "2025-03-27T02:00:00Z"
