@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from benchmarks.frame import Case, Goal, Sides, Site, typical
 from benchmarks.readers import LARGE, Readers, readers_of
@@ -15,22 +16,22 @@ _NODE = "n00_10"  # in the middle of the run
 
 
 @contextmanager
-def build_first_page(site: Site) -> Iterator[Sides]:
+def build_first_page(site: Site, *, again: bool = False) -> Iterator[Sides]:
     """Read the first 1000 lines."""
     readers = readers_of(site, runs=LARGE)
-    yield _checked(readers, cursor=None, after=0)
+    yield _checked(readers, cursor=None, after=0, again=again)
 
 
 @contextmanager
-def build_last_page(site: Site) -> Iterator[Sides]:
+def build_last_page(site: Site, *, again: bool = False) -> Iterator[Sides]:
     """Read 1000 lines near the end; `base` is ours at the beginning."""
     readers = readers_of(site, runs=LARGE)
     run = readers.record.landmarks.long
     cursor = readers.ours.walk_log(run, past=_LAST)
     first_line = readers.ours.log(run, cursor=cursor).facts()[0]
     after = readers.sql.event_before(run, line=first_line)
-    first_page = readers.ours.log(run)
-    sides = _checked(readers, cursor=cursor, after=after)
+    first_page = readers.ours.log(run, again=again)
+    sides = _checked(readers, cursor=cursor, after=after, again=again)
     yield Sides(
         ours=sides.ours,
         stock=sides.stock,
@@ -60,10 +61,10 @@ def build_node(site: Site) -> Iterator[Sides]:
     )
 
 
-def _checked(readers: Readers, *, cursor: str | None, after: int) -> Sides:
+def _checked(readers: Readers, *, cursor: str | None, after: int, again: bool) -> Sides:
     run = readers.record.landmarks.long
     dagster_cursor = readers.instance.cursor_behind(after)
-    ours = readers.ours.log(run, cursor=cursor)
+    ours = readers.ours.log(run, cursor=cursor, again=again)
     stock = readers.graphql.log(run, after=dagster_cursor)
     instance = readers.instance.log(run, after=dagster_cursor)
     limit = readers.sql.log(run, after=after)
@@ -92,10 +93,22 @@ RUN_LOGS = (
         build=build_first_page,
     ),
     Case(
+        name="log_first_again",
+        title=f"the first 1000 lines of {_LINES:,}, asked for again",
+        goal=_GOAL,
+        build=partial(build_first_page, again=True),
+    ),
+    Case(
         name="log_last",
         title=f"the last 1000 lines of {_LINES:,}",
         goal=_FLAT,
         build=build_last_page,
+    ),
+    Case(
+        name="log_last_again",
+        title=f"the last 1000 lines of {_LINES:,}, asked for again",
+        goal=_FLAT,
+        build=partial(build_last_page, again=True),
     ),
     Case(
         name="log_node",

@@ -1,6 +1,7 @@
 """Asks our API over HTTP."""
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,34 +22,47 @@ _LARGEST_PAGE = 500
 
 
 class OurReader:
-    """The Runs API, through a client of it."""
+    """The Runs API, through a client of it.
+
+    The service keeps what it has told of finished runs. With `again` it may answer from there; else each request is one
+    that it has never seen.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._numbers = count()
+
+    def _ask(self, path: str, *, again: bool) -> Any:
+        if again:
+            return self._client.get(path)
+        separator = "&" if "?" in path else "?"
+        return self._client.get(f"{path}{separator}first={next(self._numbers)}")
 
     def page(self, query: PageQuery, *, cursor: str | None = None) -> Reading[RunFacts]:
         """Ask for a page of runs; `cursor` is the one that leads behind `query.after`."""
         path = page_path(query, cursor=cursor)
         return Reading(fetch=lambda: self._client.get(path), tell=lambda answer: [_run(run) for run in answer["data"]])
 
-    def run(self, dagster_id: str) -> Reading[RunDetailFacts]:
+    def run(self, dagster_id: str, *, again: bool = False) -> Reading[RunDetailFacts]:
         """Ask for a run in full."""
         path = f"/api/runs/{encode_run_id(dagster_id)}"
-        return Reading(fetch=lambda: self._client.get(path), tell=lambda run: [_detail(run)])
+        return Reading(fetch=lambda: self._ask(path, again=again), tell=lambda run: [_detail(run)])
 
-    def nodes(self, dagster_id: str) -> Reading[NodeFacts]:
+    def nodes(self, dagster_id: str, *, again: bool = False) -> Reading[NodeFacts]:
         """Ask for the nodes of a run."""
         path = f"/api/runs/{encode_run_id(dagster_id)}/nodes"
         return Reading(
-            fetch=lambda: self._client.get(path), tell=lambda answer: [_node(node) for node in answer["nodes"]]
+            fetch=lambda: self._ask(path, again=again), tell=lambda answer: [_node(node) for node in answer["nodes"]]
         )
 
-    def log(self, dagster_id: str, *, cursor: str | None = None, node: str | None = None) -> Reading[LineFacts]:
+    def log(
+        self, dagster_id: str, *, cursor: str | None = None, node: str | None = None, again: bool = False
+    ) -> Reading[LineFacts]:
         """Ask for a page of a run's log, behind a cursor, of one node or all."""
         asked = {"limit": LOG_PAGE, "since": cursor, "nodeId": node}
         chosen = urlencode({name: value for name, value in asked.items() if value is not None})
         path = f"/api/runs/{encode_run_id(dagster_id)}/logs?{chosen}"
-        return Reading(fetch=lambda: self._client.get(path), tell=_lines)
+        return Reading(fetch=lambda: self._ask(path, again=again), tell=_lines)
 
     def walk_runs(self, *, past: int, step: int = _LARGEST_PAGE) -> tuple[str, str]:
         """Return the cursor behind so many runs (or up to a page more), and the Dagster id of the run before it."""
