@@ -156,7 +156,8 @@ def test_a_stream_is_logged_when_it_ends(caplog: pytest.LogCaptureFixture, small
     """The line of a stream comes after its last byte and counts all of them; it says when the caller left early."""
     caplog.set_level(logging.INFO, "api_adapter.access")
     with small.stream("GET", "/api/stream?events=true") as stream:
-        read = len(next(stream.iter_raw()))
+        chunks = stream.iter_raw()  # whose end would close the connection
+        read = len(next(chunks))
         assert "/api/stream" not in repr([vars(record) for record in caplog.records])
     [line] = access_lines(caplog, count=1)
     assert (line["status"], line["cut"]) == (200, True)
