@@ -86,4 +86,4 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> int | float | None:
-    return format_seconds(max((end - start).total_seconds(), 0)) if start and end else None
+    return format_seconds(max((end - start).total_seconds(), 0.0)) if start and end else None

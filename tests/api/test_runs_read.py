@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ import dagster as dg
 import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
-from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
 from pydantic import BaseModel
 
 from api_adapter.runs.schemas import RunList, RunNodes
@@ -299,6 +299,18 @@ def test_lists_and_nodes_are_written_as_their_schemas_say(
     for path, model in answers:
         body = reader.get(path).content
         assert json.loads(model.model_validate_json(body).model_dump_json(by_alias=True)) == json.loads(body)
+
+
+def test_clocks_that_differ_make_no_negative_time(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """A run that started after now, by the clock of another machine, has taken no time yet."""
+    run = make_run(instance, status=DagsterRunStatus.NOT_STARTED, tags={"planasonix/pipeline_id": "pl_ahead"})
+    later = datetime.now(UTC) + timedelta(hours=1)
+    start = DagsterEvent(DagsterEventType.PIPELINE_START.value, run.job_name)
+    instance.run_storage.handle_run_event(run.run_id, start, later)
+    listed = reader.get("/api/runs", params={"pipelineId": "pl_ahead"}).json()["data"]
+    told = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()
+    assert [one["durationSeconds"] for one in (*listed, told)] == [0, 0]
+    assert told["startedAt"] > told["queuedAt"]
 
 
 def test_stats_count_by_status_and_day(instance: DagsterInstance, reader: httpx.Client) -> None:
