@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -38,6 +39,7 @@ from api_adapter.storage.runs import (
     RunStatus,
     api_run_id,
     list_runs,
+    list_runs_at_once,
     read_request,
     read_run,
     read_state,
@@ -101,11 +103,10 @@ class Storage:
 
     def list_runs(self, filter_by: RunFilter, *, limit: int, below: int | None = None) -> Sequence[RunRecord]:
         """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
-
-        def read(connection: Connection) -> Sequence[RunRecord]:
-            return list_runs(connection, outline=self._outline, filter_by=filter_by, limit=limit, below=below)
-
-        return self._read_single(read) if filter_by.is_simple else self._read(read)
+        asked = partial(list_runs, outline=self._outline, filter_by=filter_by, limit=limit, below=below)
+        at_once = partial(list_runs_at_once, outline=self._outline, filter_by=filter_by, limit=limit, below=below)
+        found = None if filter_by.triggers else self._read_single(at_once)
+        return self._read(asked) if found is None else found
 
     def read_run(self, dagster_id: str) -> RunRecord | None:
         """Return a run, or None if there is none of this id."""

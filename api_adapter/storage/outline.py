@@ -28,6 +28,12 @@ _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UT
 
 _OVERLAP = 100  # ids become visible out of order: look again at this many before the last one seen
 _AT_ONCE = 10_000
+_MOST_HALVINGS = 256
+
+# A column: whether there are runs that a `View` has not seen.
+NEWS = (
+    """(SELECT coalesce(bool_or(id <> ALL(%(seen)s::bigint[])), false) FROM runs WHERE id > %(seen_after)s) AS news"""
+)
 
 # A scalar subquery, since the planner would turn EXISTS into a join with the tags of all runs.
 PIPELINE_OF_RUN = f"""coalesce(
@@ -129,11 +135,85 @@ class _Known:
         self.recent = {run for run in self.recent if run > self.newest - _OVERLAP}
 
 
+class View:
+    """The outline as it is for one reader; of a table that it does not know yet it tells nothing.
+
+    It may be behind: `NEWS`, with `parameters`, tells in the same statement whether there are runs it has not seen.
+    """
+
+    def __init__(self, known: _Known | None, *, halvings: dict[datetime, Row[Any]], lock: Lock) -> None:
+        self._known = known
+        self._halvings = halvings
+        self._lock = lock
+        with lock:
+            self._newest = known.newest if known else 0
+            self._stray = known.stray if known else timedelta()
+            recent = sorted(known.recent) if known else []
+        self.parameters: dict[str, object] = {"seen": recent, "seen_after": self._newest - _OVERLAP}
+
+    @property
+    def knows(self) -> bool:
+        """Whether the table has been looked at."""
+        return self._known is not None
+
+    def has_news(self, connection: Connection) -> bool:
+        """Tell whether there are runs now that the view has not seen."""
+        return self.knows and bool(rows(connection, f"SELECT {NEWS}", self.parameters)[0].news)
+
+    def jobs_of(self, pipelines: Collection[str]) -> Jobs | None:
+        """Return the jobs that have run for these pipelines, under old names too; None if not known."""
+        known = self._known
+        if known is None:
+            return None
+        with self._lock:
+            names = set[str]().union(*(known.jobs.get(pipeline, ()) for pipeline in pipelines))
+            return Jobs(tuple(sorted(names)), exclusive=all(known.owners[name] <= set(pipelines) for name in names))
+
+    def runs_of(self, triggers: Collection[str], *, below: int) -> Iterator[int] | None:
+        """Return the ids below `below` of the runs that these have started, the newest first; None if not known."""
+        known = self._known
+        if known is None:
+            return None
+        with self._lock:
+            found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
+        return merge(*(reversed(ids) for ids in found), reverse=True)
+
+    def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
+        """Return an id such that no run from it on was created before the moment; None if none is known."""
+        if not self.knows or moment > _LAST - self._stray:
+            return None
+        hi: int = self._halve(connection, moment=moment + self._stray).hi
+        return hi
+
+    def begin_of_starts(self, connection: Connection, *, moment: datetime) -> int:
+        """Return an id such that runs before it were created before the moment, and started since only if `LONG_WAIT`.
+
+        0 if none is known.
+        """
+        if not self.knows or moment < _FIRST + _LONGEST_SHORT_WAIT + self._stray:
+            return 0
+        lo: int = self._halve(connection, moment=moment - _LONGEST_SHORT_WAIT - self._stray).lo
+        return lo
+
+    def _halve(self, connection: Connection, *, moment: datetime) -> Row[Any]:
+        """Return the bounds of a moment. Those of a moment that has passed stay true, whatever runs come."""
+        kept = self._halvings.get(moment)
+        if kept is not None:
+            return kept
+        found = rows(connection, _BISECT, {"newest": self._newest, "moment": moment})[0]
+        if found.hi <= self._newest - _OVERLAP:
+            if len(self._halvings) >= _MOST_HALVINGS:
+                self._halvings.clear()
+            self._halvings[moment] = found
+        return found
+
+
 class Outline:
-    """The outline of one database's runs, shared by all its readers. All that it says is of the reader's snapshot."""
+    """The outline of one database's runs, shared by all its readers."""
 
     def __init__(self) -> None:
         self._known: _Known | None = None
+        self._halvings: dict[datetime, Row[Any]] = {}
         self._lock = Lock()
 
     def look(self, connection: Connection) -> None:
@@ -149,51 +229,14 @@ class Outline:
         with self._lock:
             self._known = known
 
-    def jobs_of(self, connection: Connection, *, pipelines: Collection[str]) -> Jobs | None:
-        """Return the jobs that have run for these pipelines, under old names too; None if not known."""
-        known = self._refreshed(connection)
-        if known is None:
-            return None
-        with self._lock:
-            names = set[str]().union(*(known.jobs.get(pipeline, ()) for pipeline in pipelines))
-            return Jobs(tuple(sorted(names)), exclusive=all(known.owners[name] <= set(pipelines) for name in names))
+    def view(self) -> View:
+        """Return what is known now, without asking whether there is more."""
+        return View(self._known, halvings=self._halvings, lock=self._lock)
 
-    def runs_of(self, connection: Connection, *, triggers: Collection[str], below: int) -> Iterator[int] | None:
-        """Return the ids below `below` of the runs that these have started, the newest first; None if not known."""
-        known = self._refreshed(connection)
-        if known is None:
-            return None
-        with self._lock:
-            found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
-        return merge(*(reversed(ids) for ids in found), reverse=True)
-
-    def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
-        """Return an id such that no run from it on was created before the moment; None if none is known."""
-        known = self._refreshed(connection)
-        if known is None or moment > _LAST - known.stray:
-            return None
-        hi: int = self._bisect(connection, known=known, moment=moment + known.stray).hi
-        return hi
-
-    def begin_of_starts(self, connection: Connection, *, moment: datetime) -> int:
-        """Return an id such that runs before it were created before the moment, and started since only if `LONG_WAIT`.
-
-        0 if none is known.
-        """
-        known = self._refreshed(connection)
-        if known is None or moment < _FIRST + _LONGEST_SHORT_WAIT + known.stray:
-            return 0
-        lo: int = self._bisect(connection, known=known, moment=moment - _LONGEST_SHORT_WAIT - known.stray).lo
-        return lo
-
-    def _bisect(self, connection: Connection, *, known: _Known, moment: datetime) -> Row[Any]:
-        return rows(connection, _BISECT, {"newest": known.newest, "moment": moment})[0]
-
-    def _refreshed(self, connection: Connection) -> _Known | None:
+    def fresh_view(self, connection: Connection) -> View:
+        """Return what is known after a look at the runs that are new in the reader's snapshot."""
         known = self._known
-        if known is None:
-            return None
-        while True:
+        while known is not None:
             visible = _visible(connection, known)
             fresh = [run.id for run in visible if run.id not in known.recent]
             if fresh:
@@ -201,7 +244,8 @@ class Outline:
                 with self._lock:
                     known.see(seen)
             if len(visible) < _AT_ONCE:
-                return known
+                break
+        return View(known, halvings=self._halvings, lock=self._lock)
 
 
 def _visible(connection: Connection, known: _Known) -> list[Row[Any]]:

@@ -11,7 +11,16 @@ from sqlalchemy import Connection, Row
 
 from api_adapter.storage.database import rows
 from api_adapter.storage.decoding import decode_json
-from api_adapter.storage.outline import DAGSTER_TRIGGERS, LONG_WAIT, PARENT, PIPELINE_OF_RUN, TRIGGER_OF_RUN, Outline
+from api_adapter.storage.outline import (
+    DAGSTER_TRIGGERS,
+    LONG_WAIT,
+    NEWS,
+    PARENT,
+    PIPELINE_OF_RUN,
+    TRIGGER_OF_RUN,
+    Outline,
+    View,
+)
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
 from planasonix_orchestrator.contract.names import decode_name
@@ -153,9 +162,26 @@ class RunFilter:
 def list_runs(
     connection: Connection, *, outline: Outline, filter_by: RunFilter, limit: int, below: int | None = None
 ) -> Sequence[RunRecord]:
-    """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
-    page = Page(connection, outline=outline, filter_by=filter_by, limit=limit, below=below)
+    """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`.
+
+    All statements must see the same snapshot of the database.
+    """
+    view = outline.fresh_view(connection)
+    page = Page(connection, view=view, filter_by=filter_by, limit=limit, below=below)
     return [_record(row) for row in page.fetch(_TOLD_NEWEST)]
+
+
+def list_runs_at_once(
+    connection: Connection, *, outline: Outline, filter_by: RunFilter, limit: int, below: int | None = None
+) -> Sequence[RunRecord] | None:
+    """Return what `list_runs` does, by a single statement; None if the outline turns out to be behind it."""
+    view = outline.view()
+    page = Page(connection, view=view, filter_by=filter_by, limit=limit, below=below)
+    if filter_by.is_simple or not view.knows:
+        return [_record(row) for row in page.fetch(_TOLD_NEWEST)]
+    found = page.fetch(_TOLD_WITH_NEWS)
+    behind = found[0].news if found else view.has_news(connection)
+    return None if behind else [_record(row) for row in found]
 
 
 def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
@@ -198,6 +224,7 @@ SELECT {_COLUMNS}, create_timestamp::timestamptz AS created,
         WHERE tags.run_id = page.run_id) AS tags
 FROM ({{runs}}) AS page ORDER BY id DESC"""
 _TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT %(limit)s")
+_TOLD_WITH_NEWS = _TOLD_NEWEST.replace(") AS tags", f") AS tags, {NEWS}", 1)
 _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
 _STATE = (
     f"SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event FROM ({_ONE}) AS told"
@@ -237,13 +264,13 @@ class Page:
         self,
         connection: Connection,
         *,
-        outline: Outline,
+        view: View,
         filter_by: RunFilter,
         limit: int | None = None,
         below: int | None = None,
     ) -> None:
         self._connection = connection
-        self._outline = outline
+        self._view = view
         self._filter = filter_by
         self._parameters: dict[str, Any] = {
             "limit": limit,
@@ -254,6 +281,7 @@ class Page:
             "triggers": sorted(filter_by.triggers),
             "since": filter_by.since,
             "until": filter_by.until,
+            **view.parameters,
         }
 
     def fetch(self, statement: str) -> list[Row[Any]]:
@@ -263,7 +291,7 @@ class Page:
         self._bound_by_dates()
         if self._filter.triggers:
             below = self._parameters["below"]
-            ids = self._outline.runs_of(self._connection, triggers=self._filter.triggers, below=below)
+            ids = self._view.runs_of(self._filter.triggers, below=below)
             if ids is not None:
                 return self._fetch_of_ids(statement, ids)
         return self._fetch(statement, [self._range(), *self._long_waits()])
@@ -295,7 +323,7 @@ class Page:
         bounds = "id < %(below)s AND id >= %(least)s"
         jobs = None
         if self._filter.pipelines is not None:
-            jobs = self._outline.jobs_of(self._connection, pipelines=self._filter.pipelines)
+            jobs = self._view.jobs_of(self._filter.pipelines)
         if jobs is None:
             walk = _OF_STATUS if self._filter.statuses else _ALL
             return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but={"statuses"}))
@@ -318,10 +346,10 @@ class Page:
         outline knows. A start can be any time after the creation: runs that waited long are looked for by themselves.
         """
         if self._filter.until is not None:
-            end = self._outline.end_of_creation(self._connection, moment=self._filter.until)
+            end = self._view.end_of_creation(self._connection, moment=self._filter.until)
             self._parameters["below"] = min(self._parameters["below"], _NO_BOUND if end is None else end)
         if self._filter.since is not None:
-            self._parameters["least"] = self._outline.begin_of_starts(self._connection, moment=self._filter.since)
+            self._parameters["least"] = self._view.begin_of_starts(self._connection, moment=self._filter.since)
 
     def _conditions(self, bounds: str, *, but: Collection[str] = ()) -> str:
         """Return what must hold of a run, but for what the select sees to by itself.

@@ -39,7 +39,7 @@ ORDER BY 1, 2"""
 
 def read_statistics(connection: Connection, *, outline: Outline, filter_by: RunFilter) -> Statistics:
     """Return how the runs that pass the filter have gone."""
-    page = Page(connection, outline=outline, filter_by=filter_by)
+    page = Page(connection, view=outline.fresh_view(connection), filter_by=filter_by)
     found = page.fetch(_COUNTS)
     by_status: dict[RunStatus, int] = {}
     by_day: dict[date, dict[RunStatus, int]] = {}
