@@ -8,6 +8,8 @@ from zipfile import ZipFile
 
 import pytest
 
+pytestmark = pytest.mark.stack  # they work for seconds
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -22,6 +22,8 @@ from planasonix_orchestrator.nodes.transforms.select import Select
 from tests.dagster_defs.nodes import build_catalog
 from tests.dagster_defs.pipelines import Document, document, execute, job_of, node
 
+pytestmark = pytest.mark.stack  # they work for seconds
+
 LITTLE_MEMORY = {"resources": {"session": {"config": {"memoryLimit": "20MB", "threads": 1}}}}
 
 KINDS = [

@@ -15,6 +15,8 @@ from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.errors import NodeError
 from tests.dagster_defs.pipelines import document, events_of, execute, failure_of, job_of, metadata_of, node
 
+pytestmark = pytest.mark.stack  # they work for seconds
+
 
 def pipeline(*, seconds: float, timeout: float, inside: str = "engine", retries: int = 0) -> dict[str, object]:
     """A source and a node that takes its time."""
