@@ -40,8 +40,8 @@ from api_adapter.storage.runs import (
     api_run_id,
     list_runs,
     list_runs_at_once,
-    read_request,
     read_run,
+    read_started_run,
     read_state,
 )
 from api_adapter.storage.schema import check_schema
@@ -116,11 +116,11 @@ class Storage:
         """Return a run and every node of its graph, in topological order; None if there is no such run."""
 
         def read(connection: Connection) -> tuple[RunRecord, list[NodeRecord]] | None:
-            run = read_run(connection, dagster_id=dagster_id)
-            if run is None:
+            found = read_started_run(connection, dagster_id=dagster_id)
+            if found is None:
                 return None
+            run, request = found
             graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
-            request = read_request(connection, dagster_id=dagster_id)
             return run, read_nodes(connection, run=run, graph=graph, chosen=request.steps)
 
         return self._read(read)
@@ -129,11 +129,11 @@ class Storage:
         """Return all that is known of a run; None if there is no such run."""
 
         def read(connection: Connection) -> RunStory | None:
-            run = read_run(connection, dagster_id=dagster_id)
-            if run is None:
+            found = read_started_run(connection, dagster_id=dagster_id)
+            if found is None:
                 return None
+            run, request = found
             graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
-            request = read_request(connection, dagster_id=dagster_id)
             return RunStory(
                 run=run,
                 nodes=read_nodes(connection, run=run, graph=graph, chosen=request.steps),

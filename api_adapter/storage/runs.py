@@ -196,14 +196,17 @@ def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
     return RunState(run=_record(found[0]), last_event=found[0].last_event or 0) if found else None
 
 
-def read_request(connection: Connection, *, dagster_id: str) -> RunRequest:
-    """Return what a run was started with; empty if there is no such run."""
-    found = rows(connection, _BODY, {"run_id": dagster_id})
-    body = decode_json(found[0].run_body) if found else {}
+def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRecord, RunRequest] | None:
+    """Return a run and what it was started with; None if there is none of this id."""
+    found = rows(connection, _STARTED, {"run_id": dagster_id})
+    if not found:
+        return None
+    body = decode_json(found[0].run_body)
     config, steps = body.get("run_config"), body.get("step_keys_to_execute")
-    return RunRequest(
+    request = RunRequest(
         config=config if isinstance(config, dict) else {}, steps=tuple(steps) if isinstance(steps, list) else None
     )
+    return _record(found[0]), request
 
 
 def api_run_id(dagster_id: str) -> str:
@@ -229,7 +232,8 @@ _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s
 _STATE = (
     f"SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event FROM ({_ONE}) AS told"
 )
-_BODY = "SELECT run_body FROM runs WHERE run_id = %(run_id)s"  # JSON of a DagsterRun
+# The body is the JSON of a DagsterRun.
+_STARTED = f"SELECT told.*, (SELECT run_body FROM runs WHERE run_id = %(run_id)s) AS run_body FROM ({_ONE}) AS told"
 
 _HAPPENED = "coalesce(to_timestamp(start_time), create_timestamp::timestamptz)"
 
