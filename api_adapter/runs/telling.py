@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import quote
 
-from api_adapter.runs.schemas import ErrorCode, RunError, RunMetrics, Trigger
+from api_adapter.runs.schemas import RunError, RunMetrics, Trigger
 from api_adapter.storage import EventError, NodeRecord, RunRecord, RunStory
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
@@ -80,14 +80,14 @@ def tell_error(story: RunStory) -> RunError | None:
         return RunError(
             message=first.error.message,
             node_id=first.error.node_id or first.node_id,
-            code=_code(first.error),
+            code=first.error.code,
             stack_ref=_stack_ref(story.run, error=first.error, node_id=first.node_id),
         )
     failure = story.end.failure
     return RunError(
         message=failure.message if failure else "The run failed without saying why.",
         node_id=None,
-        code=_code(failure) if failure else "run_error",
+        code=failure.code if failure else "run_error",
         stack_ref=_stack_ref(story.run, error=failure, node_id=None),
     )
 
@@ -97,8 +97,3 @@ def _stack_ref(run: RunRecord, *, error: EventError | None, node_id: str | None)
         return None
     query = f"?nodeId={quote(node_id, safe='')}" if node_id is not None else ""
     return f"/api/runs/{run.id}/stack{query}"
-
-
-def _code(error: EventError) -> ErrorCode:
-    code: ErrorCode = error.code if error.code in get_args(ErrorCode) else "node_error"  # type: ignore[assignment]
-    return code

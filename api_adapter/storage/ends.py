@@ -26,7 +26,6 @@ class RunEnd:
 
 # Words of Dagster's daemon where it cancels or ends a run by itself (dagster/_daemon/monitoring/run_monitoring.py).
 _BY_SYSTEM = re.compile("exceeding maximum runtime|longer than [0-9]+ seconds to cancel", re.IGNORECASE)
-_OVERTIME = re.compile("maximum runtime", re.IGNORECASE)
 
 # dagster._core.events.RunFailureReason, and Dagster's words where it gives no reason.
 _CODES = {

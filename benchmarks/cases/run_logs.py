@@ -86,29 +86,18 @@ def _check(readings: dict[str, Reading[LineFacts]]) -> None:
 
 
 RUN_LOGS = (
-    Case(
-        name="log_first",
-        title=f"the first 1000 lines of {_LINES:,}",
-        goal=_GOAL,
-        build=build_first_page,
-    ),
-    Case(
-        name="log_first_again",
-        title=f"the first 1000 lines of {_LINES:,}, asked for again",
-        goal=_GOAL,
-        build=partial(build_first_page, again=True),
-    ),
-    Case(
-        name="log_last",
-        title=f"the last 1000 lines of {_LINES:,}",
-        goal=_FLAT,
-        build=build_last_page,
-    ),
-    Case(
-        name="log_last_again",
-        title=f"the last 1000 lines of {_LINES:,}, asked for again",
-        goal=_FLAT,
-        build=partial(build_last_page, again=True),
+    *(
+        Case(
+            name=f"{name}_again" if again else name,
+            title=f"the {which} 1000 lines of {_LINES:,}, asked for {'again' if again else 'the first time'}",
+            goal=goal,
+            build=partial(build, again=again),
+        )
+        for name, which, goal, build in (
+            ("log_first", "first", _GOAL, build_first_page),
+            ("log_last", "last", _FLAT, build_last_page),
+        )
+        for again in (False, True)
     ),
     Case(
         name="log_node",

@@ -5,8 +5,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.dagster_defs.usage import UsageMeter, peak_so_far
 from planasonix_orchestrator.engine.session import Session
@@ -43,14 +41,16 @@ def test_duckdbs_threads_count(tmp_path: Path) -> None:
     assert meter.read().cpu_seconds > of_this_thread
 
 
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the kernel can't start the peak again")
 def test_the_peak_is_that_of_the_time_measured() -> None:
-    """Memory that is gone again counts, and only while it was there."""
+    """Memory that is gone again counts, and only while it was there; by a kernel that can't tell, the peak so far."""
     meter = UsageMeter()
     before = meter.read().peak_memory_bytes
     held = b"x" * (200 * MEGABYTE)
     size = len(held)
     del held
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        assert meter.read().peak_memory_bytes == peak_so_far() >= size
+        return
     assert meter.read().peak_memory_bytes - before > 0.9 * size
     assert UsageMeter().read().peak_memory_bytes - before < 0.1 * size
 
