@@ -13,7 +13,7 @@ from api_adapter.dependencies import Services
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
 from api_adapter.logs.endpoints import router as logs
-from api_adapter.middleware import Telemetry, build_middleware
+from api_adapter.middleware import Telemetry, build_middleware, build_routes
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.reference.document import DESCRIPTION, TAGS
 from api_adapter.reference.page import add_reference
@@ -57,4 +57,5 @@ def create_app(
     app.include_router(health)
     for resource in (runs, logs, pipelines):
         app.include_router(resource, prefix="/api")
+    build_routes(app)
     return app

@@ -15,9 +15,10 @@ from api_adapter.middleware.failures import AnswerFailure, FailuresMiddleware
 from api_adapter.middleware.head import HeadMiddleware
 from api_adapter.middleware.observation import ObservationMiddleware
 from api_adapter.middleware.request_ids import RequestIdMiddleware
+from api_adapter.middleware.routes import build_routes
 from api_adapter.middleware.telemetry import Telemetry
 
-__all__ = ["Telemetry", "build_middleware"]
+__all__ = ["Telemetry", "build_middleware", "build_routes"]
 
 
 def build_middleware(

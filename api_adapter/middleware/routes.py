@@ -1,5 +1,6 @@
 """What the routes of an application say about a request: the template of its path, the methods that it may have."""
 
+from fastapi import FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import Scope
@@ -19,6 +20,15 @@ class RouteTemplates:
         if id(route) not in self._templates:
             self._templates = {id(context.original_route): context.path for context in _routes(scope)}
         return self._templates.get(id(route))
+
+
+def build_routes(app: FastAPI) -> None:
+    """Have FastAPI build the routes that it would else build in the first request, which then takes longer.
+
+    While it builds them it silences warnings for the whole process, which is not safe beside other threads.
+    """
+    for _ in iter_route_contexts(app.routes):
+        pass
 
 
 def methods_at(scope: Scope) -> list[str]:
