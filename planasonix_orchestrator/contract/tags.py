@@ -13,6 +13,11 @@ ENVIRONMENT_ID = "planasonix/environment_id"
 CANCEL_REQUESTED_AT = "planasonix/cancel_requested_at"  # RFC 3339 UTC
 CANCEL_REQUESTED_BY = "planasonix/cancel_requested_by"  # a key's or user's name
 CANCELED_BY = "planasonix/canceled_by"  # one of CANCELED_BY_KINDS
+# The Dagster id of the run to be canceled: as with TAGS_OF, the three above count only on the run that this names.
+CANCEL_OF = "planasonix/cancel_of"
+REQUEST_HASH = "planasonix/request_hash"  # of the body that started the run, where it came with an idempotency key
+# The Dagster id of the run whose results stand for the nodes that this one, a retry from failure, does not execute.
+REUSED_FROM = "planasonix/reused_from"
 
 # On ops (node definitions and their aliases in a job).
 NODE_TYPE = "planasonix/node_type"  # "source.postgres"
