@@ -77,7 +77,8 @@ def _find_file(folder: LoadedFolder, pipeline: str) -> Path:
     """Return the file of a pipeline by id or name, among the faulty ones too."""
     files: dict[str, Path] = {}
     for loaded in (*folder.faulty, *folder.pipelines):
-        files |= {loaded.document.id: loaded.file, loaded.document.name: loaded.file}
+        if loaded.file:
+            files |= {loaded.document.id: loaded.file, loaded.document.name: loaded.file}
     try:
         return files[pipeline]
     except KeyError as error:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from planasonix_orchestrator.compiler.connections import build_connections
 from planasonix_orchestrator.compiler.draft import Draft
@@ -18,7 +20,7 @@ from planasonix_orchestrator.compiler.passes.types import resolve_types
 from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.engine.connections import Connection
 from planasonix_orchestrator.errors import InvalidDocumentError, Problem
-from planasonix_orchestrator.graph.loading import LoadedFolder, LoadedPipeline
+from planasonix_orchestrator.graph.loading import LoadedFolder, LoadedPipeline, load_document
 from planasonix_orchestrator.nodes.catalog import NodeCatalog
 
 Pass = Callable[[Draft], Draft]
@@ -59,6 +61,22 @@ def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFol
         draft = _run(CHECKS, Draft(loaded=loaded, catalog=catalog, connections=connections))
         problems.extend(further_problems(draft.problems, known=folder.problems))
     return CompiledFolder(plans=tuple(plans), problems=tuple(problems), connections=connections)
+
+
+def compile_document(document: Mapping[str, Any], *, folder: Path, catalog: NodeCatalog) -> PipelinePlan:
+    """Return the plan of one document in the API's shape, with what else stands in the folder at this moment.
+
+    `InvalidDocumentError` with all problems, those of the folder's connections too, if it compiles no longer.
+    """
+    return compile_one(load_document(document, folder=folder), catalog=catalog).plans[0]
+
+
+def compile_one(loaded: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFolder:
+    """Compile what `load_document` has loaded; it has one plan, or `InvalidDocumentError` is raised."""
+    compiled = compile_folder(loaded, catalog=catalog)
+    if not compiled.plans:
+        raise InvalidDocumentError(compiled.problems)
+    return compiled
 
 
 def _run(passes: tuple[Pass, ...], draft: Draft) -> Draft:

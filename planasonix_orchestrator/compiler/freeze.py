@@ -22,10 +22,27 @@ def freeze(draft: Draft) -> PipelinePlan:
         tags=document.tags,
         variables=tuple(_variable(name, variable) for name, variable in document.variables.items()),
         steps=tuple(step.as_step() for step in draft.steps),
-        document=document.model_dump(by_alias=True, mode="json", exclude_none=True),
-        file=str(draft.loaded.file),
+        document=document_json(document),
+        file=str(draft.loaded.file) if draft.loaded.file else None,
         updated_at=draft.loaded.updated_at,
     )
+
+
+def document_json(document: PipelineDocument) -> dict[str, Any]:
+    """Return the document as JSON, defaults filled in: loaded again, it is the same document.
+
+    What it does not say is left out. A null that it does say stays: in a config or among values it means something.
+    """
+    data = document.model_dump(by_alias=True, mode="json", exclude_none=True)
+    for name, variable in document.variables.items():
+        if "default" in variable.model_fields_set:
+            data["variables"][name]["default"] = variable.default
+    for node, kept in zip(document.nodes, data["nodes"], strict=True):
+        kept["config"] = node.config
+    for key in ("schedules", "triggers"):
+        for starter, kept in zip(getattr(document, key), data[key], strict=True):
+            kept["variables"] = starter.variables
+    return data
 
 
 def document_version(document: PipelineDocument) -> str:

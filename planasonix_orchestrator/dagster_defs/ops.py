@@ -34,6 +34,25 @@ def build_ops(catalog: NodeCatalog) -> dict[str, OpDefinition]:
     return ops
 
 
+class LazyOps(Mapping[str, OpDefinition]):
+    """The ops of a catalog by type name, each built when it is first asked for, and only once."""
+
+    def __init__(self, catalog: NodeCatalog) -> None:
+        self._catalog = catalog
+        self._built: dict[str, OpDefinition] = {}
+
+    def __getitem__(self, type_name: str) -> OpDefinition:
+        if type_name not in self._built:
+            self._built[type_name] = build_op(self._catalog.get(type_name))
+        return self._built[type_name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (node_type.type_name for node_type in self._catalog)
+
+    def __len__(self) -> int:
+        return len(self._catalog)
+
+
 def build_op(node_type: NodeType[Any]) -> OpDefinition:
     """Return the op of a node type: `source_csv` of `source.csv`, with its ports, config and icons."""
 

@@ -2,21 +2,23 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from dagster import JobDefinition, MetadataValue, RepositoryDefinition, repository
 
-from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder
+from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder, compile_one
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem, PublishedStep
 from planasonix_orchestrator.dagster_defs.jobs import build_job
-from planasonix_orchestrator.dagster_defs.ops import build_ops
+from planasonix_orchestrator.dagster_defs.ops import LazyOps, build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.errors import Problem
-from planasonix_orchestrator.graph.loading import load_folder
+from planasonix_orchestrator.graph.loading import load_document, load_folder
 from planasonix_orchestrator.nodes.catalog import NodeCatalog, load_catalog
 from planasonix_orchestrator.settings import Settings
 
@@ -31,6 +33,23 @@ def load_repository(settings: Settings) -> RepositoryDefinition:
     )
 
 
+def build_job_of_document(document: Mapping[str, Any], *, settings: Settings, file: str | None = None) -> JobDefinition:
+    """Return the job of a document in the API's shape, as the repository would build it.
+
+    What else belongs to it (connections) is read from the pipelines folder at this moment. `file` is the job's metadata
+    of that name. `InvalidDocumentError` if the document compiles no longer.
+    """
+    catalog, ops = _installed()
+    compiled = compile_one(load_document(document, folder=settings.pipelines), catalog=catalog)
+    (plan,) = compiled.plans
+    return build_job(
+        replace(plan, file=str(settings.pipelines / file) if file else None),
+        ops=ops,
+        surroundings=_surroundings(compiled, catalog=catalog, settings=settings),
+        settings=settings,
+    )
+
+
 def build_repository(
     folder: CompiledFolder, *, catalog: NodeCatalog, settings: Settings, ids_by_file: Mapping[str, str]
 ) -> RepositoryDefinition:
@@ -39,11 +58,7 @@ def build_repository(
     `ids_by_file` gives the ids of pipelines that have problems, by their file.
     """
     ops = build_ops(catalog)
-    surroundings = Surroundings(
-        catalog=catalog,
-        connections=Connections(folder.connections, environment=os.environ),
-        base=settings.pipelines,
-    )
+    surroundings = _surroundings(folder, catalog=catalog, settings=settings)
     metadata = {
         PIPELINES: MetadataValue.json([publish_pipeline(plan) for plan in folder.plans]),
         PROBLEMS: MetadataValue.json([publish_problem(each, ids_by_file=ids_by_file) for each in folder.problems]),
@@ -60,6 +75,20 @@ def build_repository(
         return {"jobs": {plan.job_name: lazily(plan) for plan in folder.plans}}
 
     return planasonix
+
+
+@cache  # what is installed stays the same while a process lives
+def _installed() -> tuple[NodeCatalog, LazyOps]:
+    catalog = load_catalog()
+    return catalog, LazyOps(catalog)
+
+
+def _surroundings(folder: CompiledFolder, *, catalog: NodeCatalog, settings: Settings) -> Surroundings:
+    return Surroundings(
+        catalog=catalog,
+        connections=Connections(folder.connections, environment=os.environ),
+        base=settings.pipelines,
+    )
 
 
 def publish_pipeline(plan: PipelinePlan) -> PublishedPipeline:

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,12 +30,12 @@ ModelT = TypeVar("ModelT", bound=DocumentModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPipeline:
-    """A document and the file it came from; `updated_at` is the file's time of change, in UTC."""
+    """A document and the file it came from, if it did; `updated_at` is the file's time of change, in UTC."""
 
     document: PipelineDocument
-    file: Path
+    file: Path | None
     source: SourceMap
-    updated_at: datetime
+    updated_at: datetime | None
 
     def problem(self, *, code: str, message: str, path: DocumentPath, hint: str | None = None) -> Problem:
         """Return a problem at a path of this document, with file, line and column."""
@@ -90,6 +90,24 @@ def load_files(files: Sequence[Path], *, connections: Path | None) -> LoadedFold
     )
 
 
+def load_document(data: Mapping[str, Any], *, folder: Path) -> LoadedFolder:
+    """Load one document that is at hand as JSON, beside the connections that the folder has at this moment.
+
+    Its problems have paths and no places: there is no file.
+    """
+    connections = folder / CONNECTIONS_FILE
+    document, problems = _load_connections(connections) if connections.exists() else (ConnectionsDocument(), ())
+    result = _check(ParsedSource(data=data, source=SourceMap("")), file=None, updated_at=None)
+    loaded = (result.pipeline,) if result.pipeline else ()
+    return LoadedFolder(
+        pipelines=() if result.problems else loaded,
+        connections=document,
+        problems=(*problems, *result.problems),
+        faulty=loaded if result.problems else (),
+        base=folder,
+    )
+
+
 def find_files(folder: Path) -> tuple[Path, ...]:
     """Return the pipeline files under a folder, sorted; hidden ones and `connections.yaml` are none."""
     found = []
@@ -111,6 +129,10 @@ class _Result:
 
 def _load_pipeline(file: Path) -> _Result:
     parsed, updated_at = _read(file)
+    return _check(parsed, file=file, updated_at=updated_at)
+
+
+def _check(parsed: ParsedSource, *, file: Path | None, updated_at: datetime | None) -> _Result:
     document, faults = None, parsed.faults
     if parsed.readable and parsed.data is None:
         hint = "write a document, or remove the file"
@@ -136,7 +158,7 @@ def _load_connections(file: Path) -> tuple[ConnectionsDocument, tuple[Problem, .
     return document or ConnectionsDocument(), _problems(faults, parsed.source, file)
 
 
-def _problems(faults: Iterable[Fault], source: SourceMap, file: Path) -> tuple[Problem, ...]:
+def _problems(faults: Iterable[Fault], source: SourceMap, file: Path | None) -> tuple[Problem, ...]:
     """Return the faults of a file as problems, in the order of their places."""
     problems = (source.problem(fault, file=file) for fault in faults)
     return tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))

@@ -42,14 +42,14 @@ class SourceMap:
                 return self._position(offset)
         return None
 
-    def problem(self, fault: Fault, *, file: Path) -> Problem:
+    def problem(self, fault: Fault, *, file: Path | None) -> Problem:
         """Return the fault as a problem of this file, with line, column and JSON path."""
         position = self.locate(fault.path) if fault.offset is None else self._position(fault.offset)
         line, column = position or (None, None)
         return Problem(
             code=fault.code,
             message=fault.message,
-            file=str(file),
+            file=str(file) if file else None,
             line=line,
             column=column,
             path=json_path(fault.path),

@@ -9,7 +9,11 @@ from dagster import RepositoryDefinition
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
 from planasonix_orchestrator.contract.pipelines import PublishedStep
-from planasonix_orchestrator.dagster_defs.repository import build_repository, load_repository
+from planasonix_orchestrator.dagster_defs.repository import (
+    build_job_of_document,
+    build_repository,
+    load_repository,
+)
 from planasonix_orchestrator.graph.loading import load_folder
 from tests.dagster_defs.nodes import build_catalog
 from tests.dagster_defs.pipelines import document, node, published, settings_of
@@ -99,3 +103,23 @@ def test_a_missing_folder_is_a_problem(tmp_path: Path) -> None:
     repository = load_repository(settings_of(tmp_path / "nowhere"))
     assert list(repository.job_names) == []
     assert [problem["code"] for problem in published(repository, PROBLEMS)] == ["no_such_folder"]
+
+
+def test_the_job_of_a_document_is_that_of_the_repository(tmp_path: Path) -> None:
+    """A run's process builds its job from the document that was queued: name, ops and schema are the same."""
+    nodes = [
+        node("in", "source.csv", path="{{ file }}.csv"),
+        node("even", "filter", retries=1, expression="n % 2 = 0"),
+        node("out", "destination.parquet", path="out.parquet"),
+    ]
+    pipeline = document(nodes, ("in", "even"), ("even", "out"), name="a b", variables={"file": {"default": "x"}})
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.json").write_text(json.dumps(pipeline))
+    settings = settings_of(tmp_path)
+    job = load_repository(settings).get_job("a_x20_b")
+    (tmp_path / "sub" / "a.json").unlink()
+    data, file = (job.metadata[key].value for key in ("document", "file"))
+    built = build_job_of_document(json.loads(json.dumps(data)), settings=settings, file=str(file))
+    assert built.get_job_snapshot_id() == job.get_job_snapshot_id()
+    assert built.run_config == job.run_config
+    assert "file" not in build_job_of_document(json.loads(json.dumps(data)), settings=settings).metadata
