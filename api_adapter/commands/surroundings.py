@@ -15,7 +15,7 @@ import click
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, Records, open_records
 from api_adapter.settings import POSTGRES_URL_VARIABLE, InvalidSettingError, MissingSettingError, read_postgres_url
-from planasonix_orchestrator.contract.commands import FindStack
+from planasonix_orchestrator.contract.commands import Finders
 
 
 class CommandError(click.ClickException):
@@ -30,10 +30,10 @@ def find_environment(context: click.Context, *, state: Path | None) -> Mapping[s
     """Return the environment that names the database: of the stack on `state`, else our own, else of a usual stack."""
     if state is None and os.environ.get(POSTGRES_URL_VARIABLE):
         return os.environ
-    find_stack: FindStack | None = context.find_root().obj
-    if find_stack is None:
+    finders: Finders | None = context.find_root().obj
+    if finders is None:
         raise CommandError(f"Set {POSTGRES_URL_VARIABLE} to the URL of Dagster's Postgres database.")
-    return {**os.environ, **find_stack(state)}
+    return {**os.environ, **finders.stack(state)}
 
 
 @contextmanager

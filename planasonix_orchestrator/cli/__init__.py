@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from planasonix_orchestrator.cli.env import find_stack
-from planasonix_orchestrator.contract.commands import COMMAND_GROUP
+from planasonix_orchestrator.cli.env import find_api, find_stack
+from planasonix_orchestrator.contract.commands import COMMAND_GROUP, Finders
 from planasonix_orchestrator.errors import PlanasonixError
 
 COMMANDS: Mapping[str, str] = {
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Run Planasonix pipelines on your own Dagster."""
-    ctx.obj = find_stack
+    ctx.obj = Finders(stack=find_stack, api=find_api)
 
 
 def _added() -> dict[str, EntryPoint]:

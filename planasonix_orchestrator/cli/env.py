@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from planasonix_orchestrator.contract.commands import API_URL_VARIABLE, LocalApi
 from planasonix_orchestrator.errors import PlanasonixError
 from planasonix_orchestrator.settings import POSTGRES_URL_VARIABLE, load_settings
 
@@ -52,4 +53,20 @@ def find_stack(state: Path | None) -> Mapping[str, str]:
         pipelines=Path(record.pipelines),
         postgres_url=None if record.embedded else settings.postgres_url,
     )
-    return stack_environment(settings, code_server_port=record.code_server_port)
+    return {
+        **stack_environment(settings, code_server_port=record.code_server_port),
+        API_URL_VARIABLE: record.api_url,
+    }
+
+
+def find_api(state: Path | None) -> LocalApi:
+    """Return where the Runs API of the stack on a state directory is; without an address if none runs there."""
+    from planasonix_orchestrator.runtime.errors import NotRunningError
+    from planasonix_orchestrator.runtime.state import KEY_FILE, read_record
+
+    folder = (state or load_settings().state).absolute()
+    try:
+        url = read_record(folder).api_url
+    except NotRunningError:
+        url = None
+    return LocalApi(state=folder, url=url, key_file=folder / KEY_FILE)

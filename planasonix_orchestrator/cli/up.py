@@ -13,8 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from planasonix_orchestrator.runtime.first_key import KEY_FILE
 from planasonix_orchestrator.runtime.stack import DEFAULT_PORTS, RunningPart, run_stack
+from planasonix_orchestrator.runtime.state import KEY_FILE
 from planasonix_orchestrator.settings import Settings, load_settings
 
 

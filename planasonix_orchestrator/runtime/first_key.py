@@ -9,8 +9,8 @@ from tempfile import mkstemp
 
 from planasonix_orchestrator.errors import PlanasonixError
 from planasonix_orchestrator.runtime.parts import API
+from planasonix_orchestrator.runtime.state import KEY_FILE
 
-KEY_FILE = "api-key"
 NAME = "first key"
 SCOPE = "admin:organization"
 SECONDS_TO_MAKE = 60

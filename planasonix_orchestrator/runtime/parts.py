@@ -89,6 +89,11 @@ def write_dagster_home(settings: Settings) -> None:
         (settings.dagster_home / template.name).write_bytes(template.read_bytes())
 
 
+def api_url(ports: Ports) -> str:
+    """Return where the Runs API is reached."""
+    return f"http://{LOOPBACK}:{ports.api}"
+
+
 def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     """Return the parts; the first is Postgres, without which the others can't start."""
     environment = process_environment(settings, code_server_port=ports.code_server)
@@ -107,7 +112,6 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     code_server = ("dagster", "code-server", "start", "-m", DEFINITIONS, "--location-name", CODE_LOCATION_NAME)
     webserver = ("dagster_webserver", "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
     webserver_url = f"http://{LOOPBACK}:{ports.webserver}"
-    api_url = f"http://{LOOPBACK}:{ports.api}"
     return (
         _postgres_part(settings),
         python_part(
@@ -132,8 +136,8 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
         python_part(
             "api",
             *(API, "serve", "--host", LOOPBACK, "--port", str(ports.api)),
-            url=api_url,
-            probe=health.http_probe(f"{api_url}/livez"),
+            url=api_url(ports),
+            probe=health.http_probe(f"{api_url(ports)}/livez"),
         ),
     )
 

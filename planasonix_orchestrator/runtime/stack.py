@@ -11,7 +11,14 @@ from planasonix_orchestrator.runtime.code_server import reload_code
 from planasonix_orchestrator.runtime.errors import MissingPipelinesError
 from planasonix_orchestrator.runtime.first_key import FirstKeyError, make_first_key
 from planasonix_orchestrator.runtime.leftovers import end_leftovers, guarded
-from planasonix_orchestrator.runtime.parts import Part, Ports, build_parts, process_environment, write_dagster_home
+from planasonix_orchestrator.runtime.parts import (
+    Part,
+    Ports,
+    api_url,
+    build_parts,
+    process_environment,
+    write_dagster_home,
+)
 from planasonix_orchestrator.runtime.ports import LOOPBACK, choose_port
 from planasonix_orchestrator.runtime.state import StackRecord, locked, write_record
 from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor, Tell
@@ -54,6 +61,7 @@ def run_stack(
         write_dagster_home(settings)
         record = StackRecord(
             pipelines=str(settings.pipelines),
+            api_url=api_url(ports),
             code_server_port=ports.code_server,
             embedded=settings.postgres_url is None,
         )

@@ -15,6 +15,7 @@ from planasonix_orchestrator.runtime.errors import AlreadyRunningError, NotRunni
 
 LOCK_FILE = "up.lock"
 RECORD_FILE = "stack.json"
+KEY_FILE = "api-key"  # for its owner alone
 # The guard of a killed stack holds the lock for as long as it cleans up.
 SECONDS_TO_CLEAN = 15.0
 
@@ -24,6 +25,7 @@ class StackRecord:
     """What others must know of a running stack; no secret. `embedded`: its Postgres is its own."""
 
     pipelines: str
+    api_url: str
     code_server_port: int
     embedded: bool
 

@@ -257,7 +257,9 @@ def test_without_a_database_the_running_stack_is_looked_for(tmp_path: Path, monk
 def test_the_stack_that_was_named_goes_before_the_environment(tmp_path: Path) -> None:
     """The embedded server of `--state` is asked, not that of the environment: here, it is not there."""
     with locked(tmp_path):
-        write_record(tmp_path, record=StackRecord(pipelines="/p", code_server_port=1, embedded=True))
+        write_record(
+            tmp_path, record=StackRecord(pipelines="/p", api_url="http://[::1]", code_server_port=1, embedded=True)
+        )
         answer = planasonix("keys", "list", "--state", str(tmp_path), code=1)
     assert "can't be reached" in answer.stderr
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import psutil
 
-from planasonix_orchestrator.runtime.first_key import KEY_FILE
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE
+from planasonix_orchestrator.runtime.state import KEY_FILE
 
 PLANASONIX = str(Path(sys.executable).with_name("planasonix"))
 COPY = """

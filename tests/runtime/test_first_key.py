@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from api_adapter.records.secret import is_secret
-from planasonix_orchestrator.runtime.first_key import KEY_FILE, FirstKeyError, make_first_key
+from planasonix_orchestrator.runtime.first_key import FirstKeyError, make_first_key
+from planasonix_orchestrator.runtime.state import KEY_FILE
 
 
 @pytest.fixture

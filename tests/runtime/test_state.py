@@ -11,7 +11,7 @@ import pytest
 from planasonix_orchestrator.runtime.errors import AlreadyRunningError, NotRunningError
 from planasonix_orchestrator.runtime.state import StackRecord, locked, read_record, write_record
 
-RECORD = StackRecord(pipelines="/pipelines", code_server_port=4266, embedded=True)
+RECORD = StackRecord(pipelines="/pipelines", api_url="http://127.0.0.1:8000", code_server_port=4266, embedded=True)
 HOLDER = """
 import sys
 from pathlib import Path
