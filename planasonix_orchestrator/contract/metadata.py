@@ -35,9 +35,12 @@ ERROR_CLASSES = {
 # On the repository (JSON), published by the code location each time that it loads.
 PIPELINES = "planasonix/pipelines"  # list of PublishedPipeline
 PROBLEMS = "planasonix/problems"  # list of problems of documents that did not load
+ENVIRONMENTS = "planasonix/environments"  # PublishedEnvironments
 
 # Op config and run resources as they stand in a run's config.
 VARIABLES_RESOURCE = "variables"  # run_config["resources"]["variables"]["config"] = {name: value}
+PIPELINE_RESOURCE = "pipeline"  # run_config["resources"]["pipeline"]["config"] = {ENVIRONMENT_KEY: id or None}
+ENVIRONMENT_KEY = "environment"
 
 REPOSITORY_NAME = "planasonix"
 CODE_LOCATION_NAME = "planasonix"

@@ -1,6 +1,17 @@
-"""What the code location publishes of each pipeline, as JSON, under the metadata keys PIPELINES and PROBLEMS."""
+"""What the code location publishes, as JSON, under the metadata keys PIPELINES, PROBLEMS and ENVIRONMENTS."""
 
 from typing import Any, Literal, NotRequired, TypedDict
+
+from planasonix_orchestrator.contract.values import VariableValue
+
+ExecutorType = Literal["threads", "in_process", "multiprocess"]
+
+
+class PublishedExecutor(TypedDict):
+    """How nodes of a run are executed; what stays unsaid is null."""
+
+    type: ExecutorType | None
+    maxParallelNodes: int | None
 
 
 class PublishedInput(TypedDict):
@@ -37,8 +48,38 @@ class PublishedPipeline(TypedDict):
     version: str
     updatedAt: str | None
     plan: list[PublishedStep]  # in topological order
-    requiredVariables: list[str]  # those that a run must set
+    requiredVariables: list[
+        str
+    ]  # those without a default: a run must set them, unless its environment or a global does
+    maxConcurrentRuns: int | None
+    timeoutSeconds: float | None  # of a whole run
+    executor: PublishedExecutor | None
     document: dict[str, Any]
+
+
+class PublishedEnvironment(TypedDict):
+    """An environment: `connections` says which connection is used instead of the one that a document names."""
+
+    id: str
+    name: str
+    variables: dict[str, VariableValue]
+    connections: dict[str, str]
+    maxConcurrentRuns: int | None
+    executor: PublishedExecutor | None
+
+
+class PublishedEnvironments(TypedDict):
+    """What environments.yaml says; `resolution.choose_environment` finds a run's environment in it.
+
+    `variables` are the global ones, `default` is the environment of runs that name none, `faulty` are ids that have
+    problems. Where the file can't be read, `readable` is false: nobody knows in which environment a run would be.
+    """
+
+    variables: dict[str, VariableValue]
+    default: str | None
+    environments: list[PublishedEnvironment]
+    faulty: list[str]
+    readable: bool
 
 
 class PublishedProblem(TypedDict):

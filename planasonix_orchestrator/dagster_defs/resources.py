@@ -19,11 +19,11 @@ from dagster import (
 from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable
 from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.tags import PIPELINE_VERSION
+from planasonix_orchestrator.contract.values import VariableValueError, parse_value
 from planasonix_orchestrator.dagster_defs.pipeline_run import PipelineRun, Surroundings
 from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.errors import PlanasonixError
 from planasonix_orchestrator.graph.model import VariableValue
-from planasonix_orchestrator.graph.variables import VariableValueError, parse_value
 from planasonix_orchestrator.settings import Settings
 
 SESSION_RESOURCE = "session"

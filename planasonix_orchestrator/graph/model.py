@@ -5,10 +5,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from planasonix_orchestrator.contract import values
+
 Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 PipelineId = Annotated[str, Field(pattern=r"^pl_[A-Za-z0-9_-]+$", max_length=200)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=200)]
-VariableValue = str | int | float | bool | None
+VariableValue = values.VariableValue
 
 
 class DocumentModel(BaseModel):

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from planasonix_orchestrator.contract.values import VariableValueError, parse_value
 from planasonix_orchestrator.graph.document import PipelineDocument
 from planasonix_orchestrator.graph.model import VariableValue
 from planasonix_orchestrator.graph.source import DocumentPath, Fault
 from planasonix_orchestrator.graph.topology import find_cycles, print_cycle
 from planasonix_orchestrator.graph.validation import nearest
-from planasonix_orchestrator.graph.variables import TemplateError, VariableValueError, parse_value, variables_in
+from planasonix_orchestrator.graph.variables import TemplateError, variables_in
 
 
 def check_document(document: PipelineDocument) -> tuple[Fault, ...]:

@@ -1,4 +1,4 @@
-"""Templates are found, checked and replaced; values are checked against declared types."""
+"""Templates are found, checked and replaced."""
 
 from typing import Any
 
@@ -9,16 +9,12 @@ from hypothesis import strategies as st
 from planasonix_orchestrator.graph.variables import (
     TemplateError,
     UnknownVariableError,
-    VariableType,
-    VariableValueError,
-    parse_value,
     render,
     variables_in,
 )
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,5}", fullmatch=True)
 TEXTS = st.text(alphabet="ab{}'\" \n", max_size=12)
-VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 
 
 def escaped(text: str) -> str:
@@ -78,62 +74,3 @@ def test_a_variable_without_a_value_is_refused() -> None:
     """The error names it, and those that are known."""
     with pytest.raises(UnknownVariableError, match=r"'c' has no value \(known: a, b\)"):
         render("{{ c }}", variables={"b": 1, "a": 2})
-
-
-@pytest.mark.parametrize(
-    ("type_name", "value", "parsed"),
-    [
-        ("string", "a", "a"),
-        ("integer", 5, 5),
-        ("integer", " -5", -5),
-        ("number", "1.5e3", 1500.0),
-        ("number", "7", 7),
-        ("boolean", "True", True),
-        ("boolean", False, False),
-        ("date", "2013-01-31", "2013-01-31"),
-        ("timestamp", "2013-01-31T06:00:00Z", "2013-01-31T06:00:00Z"),
-        ("timestamp", "2013-01-31 06:00", "2013-01-31 06:00"),
-        ("date", None, None),
-    ],
-)
-def test_values_of_a_type(type_name: VariableType, value: object, parsed: object) -> None:
-    """A value comes back in the form that its type has in JSON."""
-    result = parse_value(value, type_name=type_name)
-    assert result == parsed
-    assert type(result) is type(parsed)
-
-
-@pytest.mark.parametrize(
-    ("type_name", "value"),
-    [
-        ("string", 5),
-        ("integer", 5.0),
-        ("integer", True),
-        ("integer", "5.0"),
-        ("integer", "\u0665"),
-        ("number", "nan"),
-        ("number", float("inf")),
-        ("number", "1e999"),
-        ("boolean", 1),
-        ("boolean", "yes"),
-        ("date", "2013-02-30"),
-        ("date", "20130131"),
-        ("timestamp", "2013-01-31"),
-        ("timestamp", "2013-01-31T25:00:00Z"),
-        ("date", 20130131),
-    ],
-)
-def test_values_of_another_type_are_refused(type_name: VariableType, value: object) -> None:
-    """The error shows the value and says what is expected."""
-    with pytest.raises(VariableValueError, match=r"is not (a|true) ?"):
-        parse_value(value, type_name=type_name)
-
-
-@given(VALUES, st.sampled_from(["string", "integer", "number", "boolean", "date", "timestamp"]))
-def test_a_parsed_value_stays_as_it_is(value: object, type_name: VariableType) -> None:
-    """To check a value twice changes nothing."""
-    try:
-        parsed = parse_value(value, type_name=type_name)
-    except VariableValueError:
-        return
-    assert parse_value(parsed, type_name=type_name) == parsed
