@@ -47,6 +47,11 @@ class Settings:
         return self.state / "spill"
 
     @property
+    def runs(self) -> Path:
+        """The folder under which the run host keeps what belongs to each run in flight."""
+        return self.state / "runs"
+
+    @property
     def dagster_home(self) -> Path:
         """The folder of dagster.yaml, where Dagster keeps the logs of computing processes too."""
         return self.state / "dagster"

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 from planasonix_orchestrator.contract import tags
 
 CHANNEL: Final = "planasonix_runs"  # Postgres notifies it of each run that changed for its host: payload the run's id
+RUN_HOST_CONNECTION: Final = "planasonix-run-host"  # application_name of the connection on which the host listens
 
 # Dagster's words.
 FINISHED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -15,6 +16,17 @@ from planasonix_orchestrator.errors import NodeError
 _PART = ".part"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+
+_journal: Path | None = None
+
+
+def journal_parts(journal: Path) -> None:
+    """Note each part that this process begins in `journal`, a line of JSON each.
+
+    A process that is killed leaves its parts behind; who watches over it can so find and remove them at once.
+    """
+    global _journal  # noqa: PLW0603  (of the process, as what it leaves behind is)
+    _journal = journal
 
 
 @contextmanager
@@ -85,6 +97,7 @@ def _locked_part(target: Path, *, folder: bool) -> Iterator[Path]:
     """Make the part and hold a lock on it: one without a lock belongs to a process that is gone."""
     while True:
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_PART}")
+        _note(part)
         if folder:
             part.mkdir()
         descriptor = os.open(part, os.O_RDONLY if folder else os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
@@ -96,6 +109,16 @@ def _locked_part(target: Path, *, folder: bool) -> Iterator[Path]:
         yield part
     finally:
         _remove(part)
+        os.close(descriptor)
+
+
+def _note(part: Path) -> None:
+    if _journal is None:
+        return
+    descriptor = os.open(_journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, (json.dumps(str(part)) + "\n").encode())
+    finally:
         os.close(descriptor)
 
 

@@ -8,6 +8,7 @@ import grpc
 import httpx
 import psycopg2
 
+from planasonix_orchestrator.contract.cancellation import RUN_HOST_CONNECTION
 from planasonix_orchestrator.runtime.code_server import server_id
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 
@@ -18,9 +19,10 @@ SECONDS_TO_ANSWER = 5.0
 # Dagster's daemon writes one heartbeat every 30 s.
 OLDEST_HEARTBEAT = timedelta(seconds=120)
 _HEARTBEATS = """
-    SELECT min(timestamp) FROM daemon_heartbeats
-    WHERE daemon_type IN ('QUEUED_RUN_COORDINATOR', 'SCHEDULER', 'SENSOR') HAVING count(*) = 3
+    SELECT min(timestamp) FROM daemon_heartbeats WHERE daemon_type IN ('SCHEDULER', 'SENSOR') HAVING count(*) = 2
 """
+# The run host is at work as long as it holds the connection on which runs are announced to it.
+_RUN_HOST = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
 
 
 class UnhealthyError(Exception):
@@ -100,11 +102,25 @@ def daemon_probe(url: str) -> Probe:
     return probe
 
 
-def _query(url: str, statement: str) -> object:
+def run_host_probe(url: str) -> Probe:
+    """Probe the run host by the connection that it listens on."""
+
+    async def probe(_started: datetime) -> None:
+        try:
+            number = await asyncio.to_thread(_query, url, _RUN_HOST, (RUN_HOST_CONNECTION,))
+        except psycopg2.OperationalError as error:
+            raise UnhealthyError(_first_line(error), elsewhere=True) from error
+        if not number:
+            raise UnhealthyError("it does not listen for runs")
+
+    return probe
+
+
+def _query(url: str, statement: str, parameters: tuple[object, ...] = ()) -> object:
     connection = psycopg2.connect(url, connect_timeout=int(SECONDS_TO_ANSWER))
     try:
         with connection.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, parameters or None)
             row = cursor.fetchone()
             return row[0] if row else None
     finally:

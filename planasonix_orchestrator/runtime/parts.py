@@ -26,7 +26,8 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-API = "api_adapter"  # run as a module, never imported
+RUN_HOST = "planasonix_orchestrator.run_host"  # both run as modules, never imported
+API = "api_adapter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
             url="",
             probe=health.daemon_probe(postgres_url(settings)),
         ),
+        python_part("run-host", RUN_HOST, url="", probe=health.run_host_probe(postgres_url(settings))),
         python_part(
             "webserver", *webserver, url=webserver_url, probe=health.http_probe(f"{webserver_url}/server_info")
         ),

@@ -1,0 +1,65 @@
+"""``python -m planasonix_orchestrator.run_host``: the run host of the Dagster instance that DAGSTER_HOME describes."""
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import ExitStack, suppress
+
+from dagster import DagsterInstance
+
+from planasonix_orchestrator.run_host.announcements import listen
+from planasonix_orchestrator.run_host.host import HostPolicy, RunHost
+from planasonix_orchestrator.run_host.launcher import RunHostLauncher
+from planasonix_orchestrator.run_host.ledger import Ledger
+from planasonix_orchestrator.run_host.limits import Limits, QueueLimits
+from planasonix_orchestrator.run_host.queue import RunQueue
+from planasonix_orchestrator.run_host.storage import open_worker_instance
+from planasonix_orchestrator.settings import DAGSTER_HOME_VARIABLE, POSTGRES_URL_VARIABLE, load_settings
+
+_POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 5}
+
+
+def main() -> None:
+    """Look after runs until SIGTERM; those in flight live on, and are found again by the next host."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    home = os.environ[DAGSTER_HOME_VARIABLE]
+    with ExitStack() as opened:
+        instance = opened.enter_context(DagsterInstance.from_config(home))
+        instance.optimize_for_webserver(**_POOL)
+        guarded = opened.enter_context(open_worker_instance(home))
+        postgres_url = os.environ[POSTGRES_URL_VARIABLE]
+        ledger = Ledger(instance, guarded=guarded, postgres_url=postgres_url)
+        opened.callback(ledger.close)
+        with suppress(asyncio.CancelledError):
+            asyncio.run(_host(ledger, policy=read_policy(instance), postgres_url=postgres_url))
+
+
+def read_policy(instance: DagsterInstance) -> HostPolicy:
+    """Return how dagster.yaml wants runs to be treated; defaults where it names other classes than ours."""
+    launcher, queue = instance.run_launcher, instance.run_coordinator
+    ours = launcher if isinstance(launcher, RunHostLauncher) else RunHostLauncher()
+    waiting = queue if isinstance(queue, RunQueue) else RunQueue()
+    return HostPolicy(
+        max_concurrent_runs=waiting.max_concurrent_runs,
+        grace_seconds=ours.grace_seconds,
+        memory_limit=ours.memory_limit,
+        warm_workers=ours.warm_workers,
+    )
+
+
+async def _host(ledger: Ledger, *, policy: HostPolicy, postgres_url: str) -> None:
+    settings = load_settings()
+    host = RunHost(ledger, settings=settings, policy=policy, limits=Limits(QueueLimits))
+    hosting = asyncio.create_task(host.run())
+    listening = asyncio.create_task(listen(postgres_url, heard=host.wake))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, hosting.cancel)
+    try:
+        await hosting
+    finally:
+        listening.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What the host reads and writes of runs in Dagster's storage; each call is from a thread that may wait."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dagster import DagsterInstance, DagsterRun
+from sqlalchemy import Engine, bindparam, create_engine, text
+from sqlalchemy.engine import make_url
+
+from planasonix_orchestrator.contract import tags
+from planasonix_orchestrator.contract.cancellation import CHANNEL, read_open_intents
+from planasonix_orchestrator.run_host.dagster_api import (
+    DagsterEvent,
+    DagsterEventType,
+    JobFailureData,
+    RunFailureReason,
+)
+
+PRIORITY = "dagster/priority"
+_NOT_QUEUED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+
+Reason = Literal["worker_lost", "out_of_memory"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedRun:
+    """A run that has begun or is about to, or whose cancellation was asked for. `status` is Dagster's word."""
+
+    run_id: str
+    status: str
+    canceling: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedRun:
+    """A run that waits for capacity."""
+
+    run_id: str
+    pipeline_id: str | None
+    environment_id: str | None
+
+
+class Ledger:
+    """Reads which runs there are to see to, and records what becomes of them.
+
+    `guarded` is an instance whose storage refuses to end a run that was canceled; see `storage`.
+    """
+
+    def __init__(self, instance: DagsterInstance, *, guarded: DagsterInstance, postgres_url: str) -> None:
+        self._instance = instance
+        self._guarded = guarded
+        self._engine = _engine(postgres_url)
+
+    def unfinished(self) -> dict[str, UnfinishedRun]:
+        """Return the runs that are not merely waiting, by id: those too that wait but have an open intent."""
+        with self._engine.connect() as connection:
+            found = {run_id: status for run_id, status in connection.execute(_UNFINISHED).tuples()}
+            intents = {intent.run_id: intent.status for intent in read_open_intents(connection)}
+        return {
+            run_id: UnfinishedRun(run_id=run_id, status=status, canceling=run_id in intents)
+            for run_id, status in {**found, **intents}.items()
+        }
+
+    def in_flight(self, run_ids: Collection[str]) -> Sequence[QueuedRun]:
+        """Return where runs that hold a slot belong."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_PLACES, {"run_ids": list(run_ids)}) if run_ids else ()
+            return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
+
+    def queued(
+        self, *, full_pipelines: Collection[str], full_environments: Collection[str], limit: int
+    ) -> Sequence[QueuedRun]:
+        """Return the runs to start next, the most urgent first, among equals the oldest; none of a full place."""
+        parameters = {
+            "pipelines": list(full_pipelines),
+            "environments": list(full_environments),
+            "limit": limit,
+        }
+        with self._engine.connect() as connection:
+            rows = connection.execute(_QUEUED, parameters)
+            return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
+
+    def run(self, run_id: str) -> DagsterRun | None:
+        """Return a run."""
+        return self._instance.get_run_by_id(run_id)
+
+    def is_finished(self, run_id: str) -> bool:
+        """Tell whether a run has ended, or is no more."""
+        run = self.run(run_id)
+        return run is None or run.is_finished
+
+    def enqueue(self, run_id: str) -> None:
+        """Put a run into the queue that was created, but whose creator did not come to do so."""
+        run = self.run(run_id)
+        if run is not None and run.status.value == "NOT_STARTED":
+            self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run_id)
+
+    def starting(self, run_id: str) -> bool:
+        """Record that a queued run is given to a worker; False if it is no longer queued."""
+        run = self.run(run_id)
+        if run is None or run.status.value != "QUEUED":
+            return False
+        event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
+        self._instance.report_dagster_event(event, run_id=run_id)
+        return True
+
+    def canceling(self, run_id: str) -> None:
+        """Record that a run is being stopped."""
+        run = self.run(run_id)
+        if run is not None and not run.is_finished and run.status.value != "CANCELING":
+            self._instance.report_run_canceling(run, message="Stopping the run: its cancellation was asked for.")
+
+    def canceled(self, run_id: str) -> None:
+        """Record that a run was canceled; of one that has processes left, this would be a lie."""
+        run = self.run(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_canceled(run, message="The run was canceled; none of its processes is left.")
+            self._free_slots(run_id)
+
+    def failed(self, run_id: str, *, reason: Reason, message: str) -> None:
+        """Record that a run has failed with its worker, unless it was canceled meanwhile."""
+        run = self.run(run_id)
+        if run is not None and not run.is_finished:
+            data = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
+            self._guarded.report_run_failed(run, message, data)
+            self._free_slots(run_id)
+
+    def tell(self, run_id: str, message: str) -> None:
+        """Write a line into a run's log."""
+        run = self.run(run_id)
+        if run is not None:
+            self._instance.report_engine_event(message, run)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _free_slots(self, run_id: str) -> None:
+        """Give back what the run holds of Dagster's concurrency pools."""
+        storage = self._instance.event_log_storage
+        if storage.supports_global_concurrency_limits:
+            storage.free_concurrency_slots_for_run(run_id)
+
+
+def _engine(postgres_url: str) -> Engine:
+    return create_engine(
+        make_url(postgres_url).set(drivername="postgresql+psycopg2"),
+        isolation_level="AUTOCOMMIT",
+        pool_size=1,
+        max_overflow=1,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 3,
+            "application_name": "planasonix-ledger",
+            "options": "-c statement_timeout=15s",
+        },
+    )
+
+
+_UNFINISHED = text("SELECT run_id, status FROM runs WHERE status IN :statuses").bindparams(
+    bindparam("statuses", value=_NOT_QUEUED, expanding=True)
+)
+_TAGS_OF_RUNS = (
+    " LEFT JOIN run_tags AS pipeline ON pipeline.run_id = runs.run_id AND pipeline.key = :pipeline_id"
+    " LEFT JOIN run_tags AS environment ON environment.run_id = runs.run_id AND environment.key = :environment_id"
+)
+_NAMES: Mapping[str, str] = {"pipeline_id": tags.PIPELINE_ID, "environment_id": tags.ENVIRONMENT_ID}
+_PLACES = text(
+    "SELECT runs.run_id, pipeline.value, environment.value FROM runs" + _TAGS_OF_RUNS + " WHERE runs.run_id IN :run_ids"
+).bindparams(bindparam("run_ids", expanding=True), **_NAMES)
+_QUEUED = text(
+    "SELECT runs.run_id, pipeline.value, environment.value FROM runs"
+    + _TAGS_OF_RUNS
+    + " LEFT JOIN run_tags AS priority ON priority.run_id = runs.run_id AND priority.key = :priority"
+    "   AND priority.value ~ '^-?[0-9]{1,9}$'"
+    " WHERE runs.status = 'QUEUED'"
+    "   AND NOT coalesce(pipeline.value = ANY(:pipelines), false)"
+    "   AND NOT coalesce(environment.value = ANY(:environments), false)"
+    "   AND NOT EXISTS (SELECT FROM run_tags AS own"
+    "                   WHERE own.run_id = runs.run_id AND own.key = :cancel_of AND own.value = runs.run_id)"
+    " ORDER BY coalesce(priority.value, '0')::integer DESC, runs.id LIMIT :limit"
+).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, **_NAMES)
+
+__all__ = ["CHANNEL", "Ledger", "QueuedRun", "Reason", "UnfinishedRun"]

@@ -1,0 +1,68 @@
+"""The run queue as Dagster's run coordinator: marks runs as queued and tells the host, which takes them from there."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, Field, Int, Noneable
+
+from planasonix_orchestrator.run_host.dagster_api import (
+    ConfigurableClass,
+    ConfigurableClassData,
+    DagsterEvent,
+    RunCoordinator,
+    SubmitRunContext,
+)
+from planasonix_orchestrator.run_host.intents import announce, intend
+
+DEFAULT_MAX_CONCURRENT_RUNS = 4
+
+
+class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
+    """A queue in Postgres. Unlike Dagster's own it is not polled: whoever queues a run announces it.
+
+    `max_concurrent_runs` is the limit over all pipelines.
+    """
+
+    def __init__(
+        self,
+        max_concurrent_runs: int = DEFAULT_MAX_CONCURRENT_RUNS,
+        inst_data: ConfigurableClassData | None = None,
+    ) -> None:
+        super().__init__()
+        self.max_concurrent_runs = max_concurrent_runs
+        self._inst_data = inst_data
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """What dagster.yaml says of it."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Return what dagster.yaml may say."""
+        return {
+            "max_concurrent_runs": Field(
+                Noneable(Int),
+                default_value=DEFAULT_MAX_CONCURRENT_RUNS,
+                description="How many runs work at once, of all pipelines together.",
+            )
+        }
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> "RunQueue":
+        """Return the queue that dagster.yaml describes."""
+        return cls(config_value.get("max_concurrent_runs") or DEFAULT_MAX_CONCURRENT_RUNS, inst_data)
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        """Put a new run into the queue; nothing if it has been there."""
+        run = context.dagster_run
+        if run.status is DagsterRunStatus.NOT_STARTED:
+            self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
+            announce(self._instance, run_id=run.run_id)
+            return run.with_status(DagsterRunStatus.QUEUED)
+        return run
+
+    def cancel_run(self, run_id: str) -> bool:
+        """Store that a run be canceled, whatever it is doing; False if it has ended. The host sees to the rest."""
+        return intend(self._instance, run_id=run_id, by="Dagster", at=datetime.now(UTC))
