@@ -51,7 +51,7 @@ class Database:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection each statement of which counts at once; within `transaction`, that of the transaction."""
+        """Lend a connection each statement of which counts at once; within `transact`, that of the transaction."""
         joined = self._joined_connection()
         if joined is not None:
             yield joined

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
@@ -105,7 +105,7 @@ class WorkerStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
     """Dagster's storage in Postgres with our own runs and events, which share one pool of connections."""
 
     def __init__(self, config: Mapping[str, Any], *, inst_data: ConfigurableClassData | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster left it out
         self._inst_data = inst_data
         url = pg_url_from_config(config)
         provider = get_token_provider_from_config(config)
@@ -123,7 +123,8 @@ class WorkerStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
         """Describe the config: that of Dagster's own storage, and our patience."""
-        return {**pg_config(), "patience_seconds": Field(Float, default_value=_PATIENCE_SECONDS, is_required=False)}
+        stock = cast("Mapping[str, Any]", pg_config())
+        return {**stock, "patience_seconds": Field(Float, default_value=_PATIENCE_SECONDS, is_required=False)}
 
     @classmethod
     def from_config_value(
