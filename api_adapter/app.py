@@ -12,8 +12,9 @@ from api_adapter.caching import Answers
 from api_adapter.dependencies import Services
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
+from api_adapter.logs.endpoints import open_log_streams
 from api_adapter.logs.endpoints import router as logs
-from api_adapter.middleware import Telemetry, build_middleware, build_routes
+from api_adapter.middleware import Telemetry, build_middleware
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.reference.document import DESCRIPTION, TAGS
 from api_adapter.reference.page import add_reference
@@ -30,7 +31,10 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with open_services(settings) as services:
             app.state.services = services
-            async with open_guard(services) as app.state.guard:
+            async with (
+                open_guard(services) as app.state.guard,
+                open_log_streams(services) as app.state.log_streams,
+            ):
                 yield
 
     telemetry = Telemetry()
@@ -53,9 +57,7 @@ def create_app(
     app.state.telemetry = telemetry
     app.state.answers = Answers()
     add_exception_handlers(app)
+    for resource in (runs, logs, pipelines, health):
+        app.router.routes.extend(resource.routes)  # included routers would look for each request's route twice
     add_reference(app)
-    app.include_router(health)
-    for resource in (runs, logs, pipelines):
-        app.include_router(resource, prefix="/api")
-    build_routes(app)
     return app

@@ -1,9 +1,10 @@
 """What endpoints are given: the services of this process and the clock."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -29,9 +30,32 @@ class Services:
     clock: Callable[[], datetime] = utc_now
 
 
-async def _services(request: Request) -> Services:  # not plain: FastAPI would send it through a thread
-    services: Services = request.app.state.services
-    return services
+class Dependency(ABC):
+    """What an endpoint is given of a request. `GuardedRoute` finds it, and where that leaves it to FastAPI, it calls.
+
+    The call is a coroutine, since FastAPI would send a plain function through a thread.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def find(self, request: Request) -> Any:
+        """Return it."""
 
 
-ServicesDependency = Annotated[Services, Depends(_services)]
+@dataclass(frozen=True, slots=True)
+class OfApplication(Dependency):
+    """What stands under a name in the state of the application."""
+
+    name: str
+
+    def find(self, request: Request) -> Any:
+        """Return it."""
+        return getattr(request.app.state, self.name)
+
+    async def __call__(self, request: Request) -> Any:
+        """Return it."""
+        return self.find(request)
+
+
+ServicesDependency = Annotated[Services, Depends(OfApplication("services"))]

@@ -7,7 +7,8 @@ that streams asks for `open_stream(...)`; one that changes something says more o
 from api_adapter.auth.closing import ClosingMiddleware, annotate, open_stream
 from api_adapter.auth.guard import Guard, open_guard
 from api_adapter.auth.principal import Principal
-from api_adapter.auth.requirement import GuardedRoute, Public, Requirement, UndeclaredRouteError, public, requires
+from api_adapter.auth.requirement import Public, Requirement, UndeclaredRouteError, public, requires
+from api_adapter.auth.routes import GuardedRoute
 from api_adapter.auth.streams import StreamLease
 from api_adapter.records.scopes import Scope
 

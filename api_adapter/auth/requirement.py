@@ -1,23 +1,17 @@
 """What a route demands of a request: declared once at the route, and met before anything else happens."""
 
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response, Security
+from fastapi import Depends, Request, Security
 from fastapi.dependencies.models import Dependant
-from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBearer, SecurityBase
-from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase as SecurityDependency
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 
 from api_adapter.auth.credentials import KEY_HEADER
 from api_adapter.auth.guard import guard_of
 from api_adapter.auth.principal import Principal
+from api_adapter.dependencies import Dependency
 from api_adapter.records.scopes import Scope
 
 
@@ -39,7 +33,7 @@ _KEY = _Documented("apiKey", model=APIKey(**{"in": APIKeyIn.header}, name=KEY_HE
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Dependency):
     """A scope that the caller's credential must carry; as a dependency it gives the `Principal`."""
 
     scope: Scope
@@ -48,36 +42,29 @@ class Requirement:
 
     async def __call__(
         self, request: Request, _bearer: Annotated[None, Security(_BEARER)], _key: Annotated[None, Security(_KEY)]
-    ) -> "Principal | Admission":
-        """Return who the request comes from: for an endpoint in a thread of its own, by asking there."""
-        admitted: Principal | None = getattr(request.state, "principal", None)
-        return admitted or Admission(self, request)
+    ) -> Principal:
+        """Return who the request comes from, which `GuardedRoute` has found out before."""
+        principal: Principal = request.state.principal
+        return principal
 
-    def admit(self, request: Request) -> Principal:
+    def find(self, request: Request) -> Principal:
         """Return who the request comes from, once it has been let in: 401 without a credential, 403 without the scope.
 
         It looks at the database: not for the event loop.
         """
-        admitted: Principal | None = getattr(request.state, "principal", None)
-        if admitted is None:
-            admitted = guard_of(request).admit(
-                request, scope=self.scope, every_pipeline=self.every_pipeline, action=self.action
-            )
-            request.state.principal = admitted
+        admitted = guard_of(request).admit(
+            request, scope=self.scope, every_pipeline=self.every_pipeline, action=self.action
+        )
+        request.state.principal = admitted
         return admitted
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """A request that has yet to be let in."""
-
-    requirement: Requirement
-    request: Request
-
-
-@dataclass(frozen=True, slots=True)
-class Public:
+class Public(Dependency):
     """Marks a route that anybody may call."""
+
+    def find(self, request: Request) -> None:
+        """Let everybody in."""
 
     async def __call__(self) -> None:
         """Let everybody in."""
@@ -104,67 +91,6 @@ class UndeclaredRouteError(Exception):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"the route {path} must declare `requires(...)` or `public()`, exactly once")
-
-
-class GuardedRoute(APIRoute):
-    """A route that lets nobody in before it has read the body; use it as the `route_class` of every router.
-
-    FastAPI reads the body first, so that a stranger could have it parsed, and be told what is wrong with it. Where no
-    body is read, the endpoint's own thread asks who comes: a change of threads costs as much as the asking.
-    """
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _admitting(endpoint), **options)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler behind the guard; `UndeclaredRouteError` if the route does not say whom it takes."""
-        requirement = declared(self.dependant, path=self.path)
-        if isinstance(requirement, Public):
-            return super().get_route_handler()
-        asks = any(one.call is requirement and one.name for one in self.dependant.dependencies)
-        if self.body_field is not None or iscoroutinefunction(self.endpoint) or not asks:
-            return _admitting_first(super().get_route_handler(), requirement=requirement)
-        return _admitting_failures(super().get_route_handler(), requirement=requirement)
-
-
-def _admitting(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Return an endpoint that lets the request in before it does its work."""
-
-    @wraps(endpoint)
-    def admitted(**values: Any) -> Any:
-        principals = {
-            name: value.requirement.admit(value.request)
-            for name, value in values.items()
-            if isinstance(value, Admission)
-        }
-        return endpoint(**{**values, **principals})
-
-    return admitted
-
-
-def _admitting_first(
-    handle: Callable[[Request], Coroutine[Any, Any, Response]], *, requirement: Requirement
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    async def guarded(request: Request) -> Response:
-        await run_in_threadpool(requirement.admit, request)
-        return await handle(request)
-
-    return guarded
-
-
-def _admitting_failures(
-    handle: Callable[[Request], Coroutine[Any, Any, Response]], *, requirement: Requirement
-) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    """Let a request in before it is told what is wrong with it."""
-
-    async def guarded(request: Request) -> Response:
-        try:
-            return await handle(request)
-        except (RequestValidationError, HTTPException):
-            await run_in_threadpool(requirement.admit, request)
-            raise
-
-    return guarded
 
 
 def declared(dependant: Dependant, *, path: str) -> Requirement | Public:

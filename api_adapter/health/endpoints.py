@@ -9,7 +9,7 @@ from api_adapter.dependencies import ServicesDependency
 from api_adapter.health.metrics import write_metrics
 from api_adapter.health.schemas import Liveness, Readiness
 from api_adapter.health.service import check_readiness
-from api_adapter.responses import declare
+from api_adapter.responses import declare, json_response
 
 router = APIRouter(route_class=GuardedRoute, tags=["health"])
 _AT_ROOT: dict[str, Any] = {"servers": [{"url": "/"}]}
@@ -26,11 +26,12 @@ async def get_liveness() -> Liveness:
     operation_id="getReadiness",
     dependencies=[public()],
     openapi_extra=_AT_ROOT,
+    response_model=Readiness,
     responses=declare(503, s503="A part is away; `details` say which and why."),
 )
-def get_readiness(services: ServicesDependency) -> Readiness:
+def get_readiness(services: ServicesDependency) -> Response:
     """Tell whether Postgres with a known schema, the Dagster daemon and the code location are there."""
-    return Readiness(checks=check_readiness(services))
+    return json_response(Readiness(checks=check_readiness(services)))
 
 
 _EXAMPLE = 'planasonix_database_up 1.0\nplanasonix_runs{status="running"} 2.0\n'

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api_adapter.addresses import NO_NUL, RunIdPath
 from api_adapter.auth import GuardedRoute, Principal, Scope, open_stream, requires
 from api_adapter.caching import answer_cached
 from api_adapter.control import OutputStream
-from api_adapter.dependencies import Services, ServicesDependency
+from api_adapter.dependencies import OfApplication, Services, ServicesDependency
 from api_adapter.logs import service
 from api_adapter.logs.documentation import LOG_RESPONSES, OUTPUT_RESPONSES
 from api_adapter.logs.follow import Followers
@@ -33,29 +33,22 @@ class LogStreams:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def open_log_streams(services: Services) -> AsyncIterator[LogStreams]:
+    """Give what the streams of an application share, and end them with it."""
     threads = ReadingThreads()
-    followers = Followers(app.state.services.storage, threads=threads)
-    app.state.log_streams = LogStreams(threads, followers)
+    followers = Followers(services.storage, threads=threads)
     try:
-        yield
+        yield LogStreams(threads, followers)
     finally:
         await followers.close()
 
 
-def _streams(request: Request) -> LogStreams:
-    streams: LogStreams = request.app.state.log_streams
-    return streams
-
-
-router = APIRouter(
-    route_class=GuardedRoute, tags=["logs"], responses={**declare(*ALWAYS), **DEFAULT}, lifespan=_lifespan
-)
+router = APIRouter(prefix="/api", route_class=GuardedRoute, tags=["logs"], responses={**declare(*ALWAYS), **DEFAULT})
 
 _UNBUFFERED = {"X-Accel-Buffering": "no"}  # which nginx heeds
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
-StreamsDependency = Annotated[LogStreams, Depends(_streams)]
+StreamsDependency = Annotated[LogStreams, Depends(OfApplication("log_streams"))]
 NodeIdQuery = Annotated[str | None, Query(alias="nodeId", description="Only this node's.", pattern=NO_NUL)]
 
 

@@ -15,10 +15,9 @@ from api_adapter.middleware.failures import AnswerFailure, FailuresMiddleware
 from api_adapter.middleware.head import HeadMiddleware
 from api_adapter.middleware.observation import ObservationMiddleware
 from api_adapter.middleware.request_ids import RequestIdMiddleware
-from api_adapter.middleware.routes import build_routes
 from api_adapter.middleware.telemetry import Telemetry
 
-__all__ = ["Telemetry", "build_middleware", "build_routes"]
+__all__ = ["Telemetry", "build_middleware"]
 
 
 def build_middleware(

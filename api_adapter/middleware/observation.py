@@ -6,7 +6,7 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api_adapter.middleware.request_ids import request_id_of
-from api_adapter.middleware.routes import RouteTemplates
+from api_adapter.middleware.routes import template_of
 from api_adapter.middleware.telemetry import Telemetry
 
 logger = logging.getLogger("api_adapter.access")
@@ -18,7 +18,6 @@ class ObservationMiddleware:
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
-        self._templates = RouteTemplates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and look at its answer."""
@@ -30,7 +29,7 @@ class ObservationMiddleware:
             await self._app(scope, receive, answer.send)
         finally:
             answer.end()
-            route = self._templates.of(scope)
+            route = template_of(scope)
             if answer.status:
                 self._telemetry.observe(scope["method"], route, answer.status, seconds=answer.seconds_to_begin)
             if logger.isEnabledFor(logging.INFO):

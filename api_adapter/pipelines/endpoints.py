@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, status
+from fastapi import APIRouter, Query, Request, Response, status
 
 from api_adapter.addresses import PipelineIdPath
 from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, requires
@@ -16,16 +16,18 @@ from api_adapter.pipelines.schemas import (
     RunAccepted,
     RunRequest,
 )
-from api_adapter.responses import ALWAYS, DEFAULT, declare
+from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
 
-router = APIRouter(route_class=GuardedRoute, tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT})
+router = APIRouter(
+    prefix="/api", route_class=GuardedRoute, tags=["pipelines"], responses={**declare(*ALWAYS), **DEFAULT}
+)
 _MISSING_OR_BROKEN = declare(404, 409, s409="The pipeline's document has problems; `details` list them.")
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
 Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")]
 
 
-@router.get("/pipelines", operation_id="listPipelines")
+@router.get("/pipelines", operation_id="listPipelines", response_model=PipelineList)
 def list_pipelines(
     services: ServicesDependency,
     *,
@@ -34,23 +36,26 @@ def list_pipelines(
     pipeline_status: Annotated[
         PipelineStatus | None, Query(alias="status", description="Only pipelines in this state.")
     ] = None,
-) -> PipelineList:
+) -> Response:
     """List the pipelines that are loaded, and the problems of documents that did not load."""
-    return service.list_pipelines(services, principal=principal, search=search, status=pipeline_status)
+    return json_response(service.list_pipelines(services, principal=principal, search=search, status=pipeline_status))
 
 
-@router.get("/pipelines/{id}", operation_id="getPipeline", responses=_MISSING_OR_BROKEN)
-def get_pipeline(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> PipelineDetail:
+@router.get("/pipelines/{id}", operation_id="getPipeline", response_model=PipelineDetail, responses=_MISSING_OR_BROKEN)
+def get_pipeline(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> Response:
     """Return a pipeline's whole graph."""
-    return service.read_pipeline(services, principal=principal, pipeline_id=pipeline_id)
+    return json_response(service.read_pipeline(services, principal=principal, pipeline_id=pipeline_id))
 
 
-@router.get("/pipelines/{id}/execution-plan", operation_id="getExecutionPlan", responses=_MISSING_OR_BROKEN)
-def get_execution_plan(
-    services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath
-) -> ExecutionPlan:
+@router.get(
+    "/pipelines/{id}/execution-plan",
+    operation_id="getExecutionPlan",
+    response_model=ExecutionPlan,
+    responses=_MISSING_OR_BROKEN,
+)
+def get_execution_plan(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> Response:
     """Tell how the pipeline's current graph will run: the order of its nodes, splits, and what is pushed together."""
-    return service.read_execution_plan(services, principal=principal, pipeline_id=pipeline_id)
+    return json_response(service.read_execution_plan(services, principal=principal, pipeline_id=pipeline_id))
 
 
 @router.post(

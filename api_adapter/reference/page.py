@@ -44,7 +44,7 @@ async def get_reference_page() -> HTMLResponse:
 def add_reference(app: FastAPI) -> None:
     """Give the application its completed document, the page, and what the page loads."""
     describe(app)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
     app.mount(_ASSETS, StaticFiles(packages=[("fastapi_offline", "static")]), name="reference-assets")
 
 

@@ -10,14 +10,14 @@ from api_adapter.auth import GuardedRoute, Principal, Scope, requires
 from api_adapter.caching import answer_cached
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
-from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare
+from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.runs import service
 from api_adapter.runs.filters import parse_filter
 from api_adapter.runs.schemas import CancelAnswer, ExecutionStatus, RunDetail, RunList, RunNodes, RunStats
 from api_adapter.storage import STATUSES
 from planasonix_orchestrator.contract.tags import TRIGGER_KINDS
 
-router = APIRouter(route_class=GuardedRoute, tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
+router = APIRouter(prefix="/api", route_class=GuardedRoute, tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
 _NOT_FOUND = declare(404)
 _KEPT: Responses = {**_NOT_FOUND, 304: {"description": "The run has ended, and the caller has this answer already."}}
 
@@ -79,7 +79,7 @@ def list_runs(
     return _json(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
-@router.get("/runs/stats", operation_id="getRunStats")
+@router.get("/runs/stats", operation_id="getRunStats", response_model=RunStats)
 def get_run_stats(
     services: ServicesDependency,
     *,
@@ -89,7 +89,7 @@ def get_run_stats(
     date_range: DateRangeQuery = None,
     start: FromQuery = None,
     end: ToQuery = None,
-) -> RunStats:
+) -> Response:
     """Count runs by status and day, with failure rate and durations; of the last 30 days, unless a range is given."""
     filter_by = parse_filter(
         pipeline_id=pipeline_id,
@@ -99,7 +99,7 @@ def get_run_stats(
         end=end,
         visible=principal.pipelines,
     )
-    return service.read_stats(services, filter_by=filter_by)
+    return json_response(service.read_stats(services, filter_by=filter_by))
 
 
 @router.get("/pipelines/{id}/runs", operation_id="listPipelineRuns", response_model=RunList)
@@ -116,12 +116,15 @@ def list_pipeline_runs(
     return _json(service.list_runs(services, filter_by=filter_by, limit=limit, cursor=cursor))
 
 
-@router.get("/pipelines/{id}/execution-status", operation_id="getExecutionStatus", responses=declare(404, 409))
-def get_execution_status(
-    services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath
-) -> ExecutionStatus:
+@router.get(
+    "/pipelines/{id}/execution-status",
+    operation_id="getExecutionStatus",
+    response_model=ExecutionStatus,
+    responses=declare(404, 409),
+)
+def get_execution_status(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> Response:
     """Tell how far the pipeline's run in flight has come; where none is, its last run."""
-    return service.read_execution_status(services, principal=principal, pipeline_id=pipeline_id)
+    return json_response(service.read_execution_status(services, principal=principal, pipeline_id=pipeline_id))
 
 
 @router.get("/runs/{id}", operation_id="getRun", responses=_KEPT, response_model=RunDetail)
@@ -163,6 +166,7 @@ def get_run_stack(
 @router.delete(
     "/runs/{id}",
     operation_id="cancelRun",
+    response_model=CancelAnswer,
     status_code=status.HTTP_202_ACCEPTED,
     responses={
         **_NOT_FOUND,
@@ -170,16 +174,12 @@ def get_run_stack(
         **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
     },
 )
-def cancel_run(
-    services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath, response: Response
-) -> CancelAnswer:
+def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
     """Ask that a queued or running run be canceled. Asking again changes nothing."""
     answer = service.cancel_run(services, principal=principal, run_id=run_id)
     if answer.status == "canceled":
-        response.status_code = status.HTTP_200_OK
-    else:
-        response.headers["Retry-After"] = "1"
-    return answer
+        return json_response(answer)
+    return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
 
 
 def _json(body: bytes) -> Response:
