@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import psycopg2
 from dagster_postgres.utils import create_pg_engine
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExecutionContext, make_url
 from sqlalchemy.exc import DBAPIError
@@ -56,7 +57,7 @@ class Database:
         if joined is not None:
             yield joined
             return
-        with self.patiently(self.engine.connect) as connection:
+        with self._patiently(self.engine.connect) as connection:
             yield connection
 
     def transact(self, work: Callable[[Connection], ResultT]) -> ResultT:
@@ -70,23 +71,7 @@ class Database:
             with self._transaction() as connection:
                 return work(connection)
 
-        return self.patiently(attempt)
-
-    def patiently(self, attempt: Callable[[], ResultT]) -> ResultT:
-        """Return what `attempt` returns, which is called again while the server is away."""
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                result = attempt()
-            except (DBAPIError, psycopg2.Error) as error:
-                if not _tells_of_absence(error):
-                    raise
-                self._check_patience(error)
-            else:
-                self._gone_since = None
-                return result
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        return self._patiently(attempt)
 
     def close(self) -> None:
         """Close all connections; the next user opens new ones. What the engine has compiled stays."""
@@ -103,6 +88,7 @@ class Database:
                 connection.exec_driver_sql(_BEGIN.format(fence=self._fence))
                 self._joined.connection = connection
                 yield connection
+                _check_sound(connection)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.invalidate()  # with which the server drops what it has not committed
@@ -114,7 +100,7 @@ class Database:
         return getattr(self._joined, "connection", None)
 
     def _execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-        """Execute a statement in SQLAlchemy's stead, on a new connection if a read finds that its own is lost."""
+        """Execute a read in SQLAlchemy's stead: on a new connection if it finds that its own is lost."""
         connection: Connection = context.root_connection
         if self._joined_connection() is not None or not cursor.connection.autocommit or not _is_read(statement):
             return False
@@ -126,20 +112,33 @@ class Database:
             try:
                 context.dialect.do_execute(context.cursor, statement, parameters, context)
             except psycopg2.Error as error:
-                if _tells_of_absence(error):
+                if _passes(error):
                     connection.invalidate()
                 raise
 
-        self.patiently(attempt)
+        self._patiently(attempt)
         return True
 
-    def _check_patience(self, error: DBAPIError | psycopg2.Error) -> None:
-        now = time.monotonic()
-        if self._gone_since is None:
-            self._gone_since = now
-        if now - self._gone_since >= self._patience:
-            reason = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
-            raise DatabaseGoneError(patience=self._patience, reason=reason) from error
+    def _patiently(self, attempt: Callable[[], ResultT]) -> ResultT:
+        """Return what `attempt` returns, which is called again while the server is away."""
+        pause = _FIRST_PAUSE_SECONDS
+        failing_since: float | None = None
+        while True:
+            try:
+                result = attempt()
+            except (DBAPIError, psycopg2.Error) as error:
+                if not _passes(error):
+                    raise
+                now = time.monotonic()
+                failing_since = failing_since or now
+                self._gone_since = self._gone_since or now
+                if now - min(failing_since, self._gone_since) >= self._patience:
+                    raise DatabaseGoneError(patience=self._patience, reason=_reason(error)) from error
+            else:
+                self._gone_since = None
+                return result
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def _engine(url: str, *, token_provider: Any) -> Engine:
@@ -176,21 +175,26 @@ def _connect_args(url: str) -> Mapping[str, Any]:
     }
 
 
+def _check_sound(connection: Connection) -> None:
+    """Raise if a statement has failed, whose error somebody swallowed: a COMMIT would quietly undo the others."""
+    driver: Any = connection.connection.dbapi_connection
+    if driver.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+        raise RuntimeError("a statement of the transaction has failed unnoticed")
+
+
 def _is_read(statement: str) -> bool:
     return statement.lstrip()[:6].upper() == "SELECT"
 
 
-def _tells_of_absence(error: DBAPIError | psycopg2.Error) -> bool:
-    """Tell whether an error may be gone with the next attempt; a deadlock and a statement's timeout are such as well.
-
-    A server that crashes amid a statement is told of by a plain DatabaseError now and then.
-    """
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        original = error.orig
-    else:
-        original = error
-    if isinstance(original, psycopg2.OperationalError | psycopg2.InterfaceError):
+def _passes(error: DBAPIError | psycopg2.Error) -> bool:
+    """Tell whether another attempt may find what this one did not: the server is away, or others were in the way."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return type(original) is psycopg2.DatabaseError
+    original = error.orig if isinstance(error, DBAPIError) else error
+    # A server that crashes amid a statement is told of by a plain DatabaseError now and then.
+    passing = psycopg2.OperationalError | psycopg2.InterfaceError
+    return isinstance(original, passing) or type(original) is psycopg2.DatabaseError
+
+
+def _reason(error: DBAPIError | psycopg2.Error) -> str:
+    return str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]

@@ -9,16 +9,13 @@ from typing import Any, Final, cast
 import yaml
 
 # A storage stands inside Dagster by nature: it subclasses Dagster's own, and those speak of these.
-from dagster import DagsterInstance, Field, Float
+from dagster import Bool, DagsterEvent, DagsterEventType, DagsterInstance, EventLogEntry, Field, Float
 from dagster._core.events import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
     EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
-    DagsterEvent,
-    DagsterEventType,
     EngineEventData,
 )
-from dagster._core.events.log import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.config import pg_config
@@ -29,17 +26,23 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from dagster_postgres.utils import get_token_provider_from_config, pg_url_from_config
 from sqlalchemy import Connection, text
 
-from planasonix_orchestrator.contract.cancellation import FINISHED, has_intent
 from planasonix_orchestrator.errors import PlanasonixError
 from planasonix_orchestrator.run_host.database import Database, DatabaseGoneError
 from planasonix_orchestrator.run_host.event_buffer import Batch, EventBuffer
+from planasonix_orchestrator.run_host.transitions import ENDS, STARTS, LockedRun
 
-__all__ = ["DatabaseGoneError", "RunNotWantedError", "open_worker_instance", "prepare_for_fork", "warm_up"]
+__all__ = [
+    "DatabaseGoneError",
+    "RunNotWantedError",
+    "UnsupportedStorageError",
+    "open_host_instance",
+    "open_worker_instance",
+    "prepare_for_fork",
+    "warm_up",
+]
 
 CANCELED_FIRST: Final = "The run was canceled before it could end otherwise."
 _PATIENCE_SECONDS: Final = 60.0
-_STARTABLE: Final = frozenset({"NOT_STARTED", "QUEUED", "STARTING"})
-_ENDS: Final = frozenset({DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE})
 # Who stores one of these goes on only when it is on disk.
 _DECIDING: Final = frozenset(
     {
@@ -69,15 +72,26 @@ class UnsupportedStorageError(PlanasonixError):
 def open_worker_instance(dagster_home: str, *, patience: float = _PATIENCE_SECONDS) -> DagsterInstance:
     """Return the instance that `dagster_home` describes, for a process that executes a run.
 
-    It behaves as Dagster's own, but for this: an event nobody waits for is on disk within 0.1 s; a run starts once
-    (`RunNotWantedError`), ends as its status then says, and is never canceled here, which the run host does when the
-    worker is gone. Postgres may be away for `patience` seconds (`DatabaseGoneError`). `dispose` writes what waits.
+    It behaves as Dagster's own, but for this. An event nobody waits for is on disk within 0.1 s; `dispose` writes what
+    waits. A run's status changes together with the event that says so, or not at all: a run that was canceled, has
+    ended or was started before does not start (`RunNotWantedError`), and one that was canceled does not end otherwise.
+    That it is canceled is never recorded here, but by the run host when the worker is gone. Postgres may be away for
+    `patience` seconds (`DatabaseGoneError`).
     """
+    return _open(dagster_home, patience=patience, may_cancel=False)
+
+
+def open_host_instance(dagster_home: str, *, patience: float = _PATIENCE_SECONDS) -> DagsterInstance:
+    """Return an instance like a worker's, but for the run host, which also records that a run was canceled."""
+    return _open(dagster_home, patience=patience, may_cancel=True)
+
+
+def _open(dagster_home: str, *, patience: float, may_cancel: bool) -> DagsterInstance:
     ref = InstanceRef.from_dir(dagster_home)
     stock = ref.storage_data
     if stock is None or stock.class_name != "DagsterPostgresStorage":
         raise UnsupportedStorageError(stock.class_name if stock else "none")
-    config = {**yaml.safe_load(stock.config_yaml), "patience_seconds": patience}
+    config = {**yaml.safe_load(stock.config_yaml), "patience_seconds": patience, "may_cancel": may_cancel}
     ours = ConfigurableClassData(__name__, WorkerStorage.__name__, yaml.safe_dump(config))
     instance = DagsterInstance.from_ref(ref._replace(storage_data=ours))
     _event_log(instance).read_schema()
@@ -112,7 +126,8 @@ class WorkerStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
         database = Database(url, patience=config["patience_seconds"], token_provider=provider)
         common = {"should_autocreate_tables": config["should_autocreate_tables"], "token_provider": provider}
         self._runs = WorkerRunStorage(url, database=database, **common)
-        self._events = WorkerEventLogStorage(url, database=database, runs=self._runs, **common)
+        may_cancel = config["may_cancel"]
+        self._events = WorkerEventLogStorage(url, database=database, runs=self._runs, may_cancel=may_cancel, **common)
         self._schedules = PostgresScheduleStorage(url, **common)
 
     @property
@@ -122,9 +137,9 @@ class WorkerStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
-        """Describe the config: that of Dagster's own storage, and our patience."""
+        """Describe the config: that of Dagster's own storage, and what `open_worker_instance` adds."""
         stock = cast("Mapping[str, Any]", pg_config())
-        return {**stock, "patience_seconds": Field(Float, default_value=_PATIENCE_SECONDS, is_required=False)}
+        return {**stock, "patience_seconds": Field(Float), "may_cancel": Field(Bool)}
 
     @classmethod
     def from_config_value(
@@ -169,7 +184,7 @@ class WorkerRunStorage(PostgresRunStorage):
         """Add tags to a run, without losing those that others add meanwhile, as Dagster's own method does."""
 
         def work(connection: Connection) -> None:
-            lock_run(connection, run_id)
+            LockedRun.lock(connection, run_id)
             super(WorkerRunStorage, self).add_run_tags(run_id, new_tags)
 
         self._database.transact(work)
@@ -179,16 +194,11 @@ class WorkerRunStorage(PostgresRunStorage):
         return bool(super().has_run_stats_index_cols())
 
 
-def lock_run(connection: Connection, run_id: str) -> str | None:
-    """Return the status of a run, which only this transaction can change from now on; None if there is no such run."""
-    status: str | None = connection.execute(_LOCK_RUN, {"run_id": run_id}).scalar_one_or_none()
-    return status
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
     event: EventLogEntry
     row: Mapping[str, Any]
+    refused: bool = False
 
     @property
     def kind(self) -> DagsterEventType | None:
@@ -197,6 +207,10 @@ class _Entry:
     @property
     def run_id(self) -> str:
         return self.event.run_id
+
+    @property
+    def changes_status(self) -> bool:
+        return self.kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +228,14 @@ class _Witness:
 class WorkerEventLogStorage(PostgresEventLogStorage):
     """Dagster's event log, written in batches; see `open_worker_instance` for what it promises."""
 
-    def __init__(self, postgres_url: str, *, database: Database, runs: WorkerRunStorage, **options: Any) -> None:
+    def __init__(
+        self, postgres_url: str, *, database: Database, runs: WorkerRunStorage, may_cancel: bool, **options: Any
+    ) -> None:
         super().__init__(postgres_url, **options)
         self._engine = database.engine
         self._database = database
         self._runs = runs
+        self._may_cancel = may_cancel
         self._unwanted: set[str] = set()
         self._buffer: EventBuffer[_Entry] = EventBuffer(self._write)
 
@@ -230,11 +247,12 @@ class WorkerEventLogStorage(PostgresEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event, now or with others soon; `RunNotWantedError` if it starts a run that must not start."""
         kind = event.dagster_event_type
-        if kind is DagsterEventType.RUN_CANCELED:
+        if kind is DagsterEventType.RUN_CANCELED and not self._may_cancel:
             self._buffer.flush()
             return
-        self._buffer.add(_Entry(event, self._event_to_row(event)), wait=kind in _DECIDING)
-        if kind is DagsterEventType.RUN_START and event.run_id in self._unwanted:
+        entry = _Entry(event, self._event_to_row(event))
+        self._buffer.add(entry, wait=kind in _DECIDING)
+        if entry.refused and kind in STARTS:
             raise RunNotWantedError(event.run_id)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
@@ -277,38 +295,28 @@ class WorkerEventLogStorage(PostgresEventLogStorage):
         ids = connection.execute(_INSERT, rows).scalars().all()
         self._store_assets(list(zip(entries, ids, strict=True)))
         for entry in entries:
-            if entry.kind in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
+            if entry.changes_status:
                 moment = datetime_from_timestamp(entry.event.timestamp)
                 self._runs.handle_run_event(entry.run_id, entry.event.get_dagster_event(), moment)
         batch.witness = _Witness(ids[-1], rows[-1])
 
     def _admit(self, connection: Connection, entries: Sequence[_Entry]) -> list[_Entry]:
-        """Return what may be stored; where an event changes a run's status, its row is locked from here on."""
+        """Return what may be stored; the row of a run whose status changes is locked from here on."""
         admitted: list[_Entry] = []
         for entry in entries:
-            if entry.kind is DagsterEventType.RUN_START and not self._may_start(connection, entry.run_id):
-                self._unwanted.add(entry.run_id)
-                admitted = [other for other in admitted if other.run_id != entry.run_id]
             if entry.run_id in self._unwanted:
                 continue
-            if entry.kind in _ENDS:
-                admitted += self._end(connection, entry)
-            else:
+            run = LockedRun.lock(connection, entry.run_id) if entry.changes_status else None
+            entry.refused = run is not None and not run.takes(entry.kind)
+            if not entry.refused:
                 admitted.append(entry)
+            elif entry.kind is DagsterEventType.RUN_START:
+                self._unwanted.add(entry.run_id)
+                admitted = [other for other in admitted if other.run_id != entry.run_id]
+            elif run and entry.kind in ENDS and not run.is_finished:
+                note = _note(entry.event, CANCELED_FIRST)
+                admitted.append(_Entry(note, self._event_to_row(note)))
         return admitted
-
-    def _may_start(self, connection: Connection, run_id: str) -> bool:
-        return lock_run(connection, run_id) in _STARTABLE and not has_intent(connection, run_id)
-
-    def _end(self, connection: Connection, entry: _Entry) -> list[_Entry]:
-        """Return the event that ends a run, or what is to be stored in its stead."""
-        status = lock_run(connection, entry.run_id)
-        if status is None or status in FINISHED:
-            return []
-        if status == "CANCELING" or has_intent(connection, entry.run_id):
-            note = _note(entry.event, CANCELED_FIRST)
-            return [_Entry(note, self._event_to_row(note))]
-        return [entry]
 
     def _store_assets(self, entries: Sequence[tuple[_Entry, int]]) -> None:
         """Store what Dagster keeps of assets beside the log, with its own code, which joins the transaction.
@@ -334,6 +342,5 @@ def _note(event: EventLogEntry, message: str) -> EventLogEntry:
 
 
 _INSERT = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
-_LOCK_RUN = text("SELECT status FROM runs WHERE run_id = :run_id FOR UPDATE")
 _IS_THERE = text("SELECT EXISTS (SELECT FROM event_logs WHERE id = :id AND run_id = :run_id AND event = :event)")
 _WARM_UP = text("SELECT FROM event_logs, runs, run_tags, snapshots LIMIT 0")
