@@ -67,7 +67,7 @@ def build(site: Site) -> Iterator[Sides]:
     document = folder / "fused.yaml"
     document.write_text(DOCUMENT, encoding="utf-8")
     catalog = load_catalog()
-    compiled = compile_folder(load_files([document], connections=None), catalog=catalog)
+    compiled = compile_folder(load_files([document], beside=None), catalog=catalog)
     if compiled.problems:
         raise RuntimeError("\n".join(str(problem) for problem in compiled.problems))
     (plan,) = compiled.plans

@@ -52,7 +52,7 @@ def build_benchmark_job(name: str, *, nodes: int, folder: Path) -> BenchmarkJob:
     document = folder / f"{name}.json"
     document.write_text(json.dumps(_document(name, branches=nodes // BRANCH)), encoding="utf-8")
     catalog = load_catalog()
-    compiled = compile_folder(load_files([document], connections=None), catalog=catalog)
+    compiled = compile_folder(load_files([document], beside=None), catalog=catalog)
     if compiled.problems:
         raise RuntimeError("\n".join(str(problem) for problem in compiled.problems))
     (plan,) = compiled.plans

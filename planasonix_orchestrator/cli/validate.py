@@ -12,7 +12,8 @@ from rich.text import Text
 
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.errors import Problem
-from planasonix_orchestrator.graph.loading import CONNECTIONS_FILE, LoadedFolder, find_files, load_files, load_folder
+from planasonix_orchestrator.graph.beside import BESIDE_PIPELINES
+from planasonix_orchestrator.graph.loading import LoadedFolder, find_files, load_files, load_folder
 from planasonix_orchestrator.nodes.catalog import load_catalog
 from planasonix_orchestrator.settings import load_settings
 
@@ -52,19 +53,22 @@ def validate_command(context: click.Context, files: tuple[Path, ...], pipelines:
 
 
 def load_documents(files: Sequence[Path], *, pipelines: Path | None) -> LoadedFolder:
-    """Load files, or folders of them, with the connections nearest to the first; without any the pipelines folder."""
+    """Load files, or folders of them, with what stands beside them; without any the pipelines folder.
+
+    That is connections and environments, those nearest to the first file.
+    """
     if not files:
         return load_folder(pipelines or load_settings().pipelines)
     found = [file for given in files for file in (find_files(given) if given.is_dir() else (given,))]
-    found = [file for file in found if file.name != CONNECTIONS_FILE]
-    return load_files(found, connections=_connections(files[0], pipelines or load_settings().pipelines))
+    found = [file for file in found if file.name not in BESIDE_PIPELINES]
+    return load_files(found, beside=_beside(files[0], pipelines or load_settings().pipelines))
 
 
-def _connections(first: Path, pipelines: Path) -> Path | None:
-    """Return the connections of the nearest folder above a file, else of the pipelines folder, if there are any."""
+def _beside(first: Path, pipelines: Path) -> Path | None:
+    """Return the nearest folder above a file that has connections or environments, else the pipelines folder."""
     above = [first, *first.absolute().parents] if first.is_dir() else first.absolute().parents
-    candidates = (folder / CONNECTIONS_FILE for folder in (*above, pipelines))
-    return next((file for file in candidates if file.is_file()), None)
+    candidates = (*above, pipelines)
+    return next((folder for folder in candidates if any((folder / name).is_file() for name in BESIDE_PIPELINES)), None)
 
 
 def _place(problem: Problem) -> tuple[str, int, int, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from planasonix_orchestrator.compiler.connections import build_connections
 from planasonix_orchestrator.compiler.draft import Draft
+from planasonix_orchestrator.compiler.environments import build_environments
 from planasonix_orchestrator.compiler.faulty import further_problems
 from planasonix_orchestrator.compiler.freeze import freeze
 from planasonix_orchestrator.compiler.passes.configs import complete_configs
@@ -18,6 +19,7 @@ from planasonix_orchestrator.compiler.passes.stages import number_stages
 from planasonix_orchestrator.compiler.passes.storage import place_rows
 from planasonix_orchestrator.compiler.passes.types import resolve_types
 from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.contract.pipelines import PublishedEnvironments
 from planasonix_orchestrator.engine.connections import Connection
 from planasonix_orchestrator.errors import InvalidDocumentError, Problem
 from planasonix_orchestrator.graph.loading import LoadedFolder, LoadedPipeline, load_document
@@ -36,6 +38,7 @@ class CompiledFolder:
     plans: tuple[PipelinePlan, ...]
     problems: tuple[Problem, ...]
     connections: Mapping[str, Connection]
+    environments: PublishedEnvironments
 
 
 def compile_pipeline(
@@ -60,13 +63,18 @@ def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFol
     for loaded in folder.faulty:
         draft = _run(CHECKS, Draft(loaded=loaded, catalog=catalog, connections=connections))
         problems.extend(further_problems(draft.problems, known=folder.problems))
-    return CompiledFolder(plans=tuple(plans), problems=tuple(problems), connections=connections)
+    return CompiledFolder(
+        plans=tuple(plans),
+        problems=tuple(problems),
+        connections=connections,
+        environments=build_environments(folder.environments),
+    )
 
 
 def compile_document(document: Mapping[str, Any], *, folder: Path, catalog: NodeCatalog) -> PipelinePlan:
-    """Return the plan of one document in the API's shape, with what else stands in the folder at this moment.
+    """Return the plan of one document in the API's shape, with the folder's connections of this moment.
 
-    `InvalidDocumentError` with all problems, those of the folder's connections too, if it compiles no longer.
+    `InvalidDocumentError` with all problems, those of what stands beside it in the folder too, if it has become wrong.
     """
     return compile_one(load_document(document, folder=folder), catalog=catalog).plans[0]
 

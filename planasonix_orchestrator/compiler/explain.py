@@ -1,10 +1,11 @@
 """The plan, explained: as JSON for machines, as an outline for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable, Step, StepInput
+from planasonix_orchestrator.contract.pipelines import ExecutorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,10 @@ def explain(plan: PipelinePlan) -> dict[str, Any]:
             {"name": each.name, "type": each.type, "default": each.default, "required": each.required}
             for each in plan.variables
         ],
+        "maxConcurrentRuns": plan.max_concurrent_runs,
+        "timeoutSeconds": plan.timeout_seconds,
+        "executor": plan.executor
+        and {"type": plan.executor.type, "maxParallelNodes": plan.executor.max_parallel_nodes},
         "order": [step.node_id for step in plan.steps],
         "branches": [{"nodeId": node_id, "into": into} for node_id, into in readers.items() if len(into) > 1],
         "stages": [
@@ -49,6 +54,7 @@ def outline(plan: PipelinePlan) -> Entry:
         (
             Entry(_summary(plan)),
             *_section("variables", [_variable_text(each) for each in plan.variables]),
+            *_section("runs", _run_texts(plan)),
             *_section("branches", _branch_texts(plan)),
             *_stage_entries(plan),
         ),
@@ -109,15 +115,34 @@ def _summary(plan: PipelinePlan) -> str:
     )
 
 
-def _section(title: str, texts: Sequence[str]) -> Iterator[Entry]:
-    if texts:
-        yield Entry(title, tuple(Entry(text) for text in texts))
+def _section(title: str, texts: Iterable[str]) -> Iterator[Entry]:
+    entries = tuple(Entry(text) for text in texts)
+    if entries:
+        yield Entry(title, entries)
 
 
 def _variable_text(variable: PlanVariable) -> str:
     default = "" if variable.default is None else f", default {variable.default!r}"
     required = ", each run must set it" if variable.required else ""
     return f"{variable.name}: {variable.type}{default}{required}"
+
+
+def _run_texts(plan: PipelinePlan) -> Iterator[str]:
+    if plan.max_concurrent_runs is not None:
+        yield f"{plan.max_concurrent_runs} at a time, further ones wait in the queue"
+    if plan.timeout_seconds is not None:
+        yield f"stopped after {plan.timeout_seconds:g} s"
+    if plan.executor is not None and plan.executor.type is not None:
+        yield _EXECUTORS[plan.executor.type]
+    if plan.executor is not None and plan.executor.max_parallel_nodes is not None:
+        yield f"{_counted(plan.executor.max_parallel_nodes, 'node')} at a time"
+
+
+_EXECUTORS: Mapping[ExecutorType, str] = {
+    "threads": "nodes work in threads of the run's process",
+    "in_process": "nodes work one after the other in the run's process",
+    "multiprocess": "nodes work in a process each",
+}
 
 
 def _branch_texts(plan: PipelinePlan) -> list[str]:

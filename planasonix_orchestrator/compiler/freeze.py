@@ -5,10 +5,13 @@ import json
 from typing import Any
 
 from planasonix_orchestrator.compiler.draft import Draft
-from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanVariable
+from planasonix_orchestrator.compiler.plan import PipelinePlan, PlanExecutor, PlanVariable
 from planasonix_orchestrator.graph.document import PipelineDocument, VariableDocument
+from planasonix_orchestrator.graph.execution import ExecutorDocument
 
 _WITHOUT_MEANING = {"project_id", "folder_id", "created_at", "updated_at", "status"}
+
+_YOUNGER_KEYS = ("maxConcurrentRuns", "timeoutSeconds", "executor")  # unsaid, they leave a version what it always was
 
 
 def freeze(draft: Draft) -> PipelinePlan:
@@ -23,6 +26,9 @@ def freeze(draft: Draft) -> PipelinePlan:
         variables=tuple(_variable(name, variable) for name, variable in document.variables.items()),
         steps=tuple(step.as_step() for step in draft.steps),
         document=document_json(document),
+        max_concurrent_runs=document.max_concurrent_runs,
+        timeout_seconds=document.timeout_seconds,
+        executor=_executor(document.executor),
         file=str(draft.loaded.file) if draft.loaded.file else None,
         updated_at=draft.loaded.updated_at,
     )
@@ -56,6 +62,9 @@ def document_version(document: PipelineDocument) -> str:
         mode="json",
         exclude={**dict.fromkeys(_WITHOUT_MEANING, True), "nodes": {"__all__": {"position"}}},
     )
+    for key in _YOUNGER_KEYS:
+        if meaning[key] is None:
+            del meaning[key]
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -68,3 +77,9 @@ def _variable(name: str, variable: VariableDocument) -> PlanVariable:
         required=variable.required or "default" not in variable.model_fields_set,
         description=variable.description,
     )
+
+
+def _executor(executor: ExecutorDocument | None) -> PlanExecutor | None:
+    if executor is None:
+        return None
+    return PlanExecutor(type=executor.type, max_parallel_nodes=executor.max_parallel_nodes)

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from planasonix_orchestrator.contract.names import encode_name
+from planasonix_orchestrator.contract.pipelines import ExecutorType
+from planasonix_orchestrator.contract.values import VariableType, VariableValue
 
 Storage = Literal["view", "table", "none"]
 
@@ -59,10 +61,18 @@ class PlanVariable:
     """A declared variable. `required` ones must be set by the run; others have `default`."""
 
     name: str
-    type: Literal["string", "integer", "number", "boolean", "date", "timestamp"]
-    default: str | int | float | bool | None = None
+    type: VariableType
+    default: VariableValue = None
     required: bool = False
     description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanExecutor:
+    """How nodes of a run are executed; None where the document leaves it to the environment or the default."""
+
+    type: ExecutorType | None = None
+    max_parallel_nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +80,7 @@ class PipelinePlan:
     """A pipeline, compiled. `steps` are in topological order, stable for equal documents.
 
     `version` is the content hash of the document (hex, 16 characters); `document` the document as JSON in the shape
-    of the API, edges with `source` and `target`.
+    of the API, edges with `source` and `target`. `timeout_seconds` limits a whole run.
     """
 
     pipeline_id: str
@@ -81,6 +91,9 @@ class PipelinePlan:
     variables: tuple[PlanVariable, ...]
     steps: tuple[Step, ...]
     document: Mapping[str, Any]
+    max_concurrent_runs: int | None = None
+    timeout_seconds: float | None = None
+    executor: PlanExecutor | None = None
     file: str | None = None
     updated_at: datetime | None = None
 

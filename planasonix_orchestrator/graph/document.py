@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
+from planasonix_orchestrator.graph.execution import ExecutorDocument, RunLimit
 from planasonix_orchestrator.graph.model import DocumentModel, Identifier, PipelineId, VariableName, VariableValue
 from planasonix_orchestrator.graph.triggers import TriggerDocument
 
@@ -90,6 +91,13 @@ class PipelineDocument(DocumentModel):
     variables: dict[VariableName, VariableDocument] = Field(
         default_factory=dict, description="What config strings may insert, by name."
     )
+    max_concurrent_runs: RunLimit | None = Field(
+        default=None, description="How many of its runs go on at once; further ones wait in the queue."
+    )
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, strict=False, description="Limit of a whole run, in seconds, from its start."
+    )
+    executor: ExecutorDocument | None = Field(default=None, description="How the nodes of its runs are executed.")
     nodes: tuple[NodeDocument, ...] = Field(min_length=1, strict=False, description="At least one.")
     edges: tuple[EdgeDocument, ...] = Field(default=(), strict=False, description="Which node reads from which.")
     schedules: tuple[ScheduleDocument, ...] = Field(default=(), strict=False, description="When it starts.")

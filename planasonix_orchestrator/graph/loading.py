@@ -3,29 +3,28 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.errors import Problem
+from planasonix_orchestrator.graph.beside import (
+    BESIDE_PIPELINES,
+    LoadedEnvironments,
+    load_connections,
+    load_environments,
+)
 from planasonix_orchestrator.graph.connections import ConnectionsDocument
 from planasonix_orchestrator.graph.document import PipelineDocument
 from planasonix_orchestrator.graph.exported import without_export_keys
-from planasonix_orchestrator.graph.json_source import parse_json
-from planasonix_orchestrator.graph.model import DocumentModel
-from planasonix_orchestrator.graph.repair import STAND_IN, repair_connections, repair_pipeline
+from planasonix_orchestrator.graph.reading import problems_in, read_file, validate
+from planasonix_orchestrator.graph.repair import STAND_IN, repair_pipeline
 from planasonix_orchestrator.graph.rules import check_document
 from planasonix_orchestrator.graph.source import DocumentPath, Fault, ParsedSource, SourceMap
-from planasonix_orchestrator.graph.validation import model_faults
-from planasonix_orchestrator.graph.yaml_source import parse_yaml
 
-CONNECTIONS_FILE = "connections.yaml"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-ModelT = TypeVar("ModelT", bound=DocumentModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +53,12 @@ class LoadedFolder:
     connections: ConnectionsDocument
     problems: tuple[Problem, ...]
     faulty: tuple[LoadedPipeline, ...] = ()
+    environments: LoadedEnvironments = field(default_factory=LoadedEnvironments)
     base: Path = Path()
 
 
 def load_folder(folder: Path) -> LoadedFolder:
-    """Load every pipeline under a folder, with the connections of its `connections.yaml` if it has one.
+    """Load every pipeline under a folder, with its `connections.yaml` and `environments.yaml` if it has them.
 
     Never raises for what is in the folder: a bad file becomes problems and harms no other.
     """
@@ -70,53 +70,36 @@ def load_folder(folder: Path) -> LoadedFolder:
             hint="create it, or name another with --pipelines or PLANASONIX_PIPELINES",
         )
         return LoadedFolder(pipelines=(), connections=ConnectionsDocument(), problems=(problem,))
-    connections = folder / CONNECTIONS_FILE
-    return load_files(find_files(folder), connections=connections if connections.exists() else None)
+    return load_files(find_files(folder), beside=folder)
 
 
-def load_files(files: Sequence[Path], *, connections: Path | None) -> LoadedFolder:
-    """Load the given pipeline files and one file of connections."""
+def load_files(files: Sequence[Path], *, beside: Path | None) -> LoadedFolder:
+    """Load the given pipeline files, with the connections and environments of the folder `beside` them."""
     results = [_load_pipeline(file) for file in dict.fromkeys(files)]
-    document, problems = _load_connections(connections) if connections else (ConnectionsDocument(), ())
     loaded = [result.pipeline for result in results if result.pipeline]
     clashes = tuple(_clashes(loaded))
-    bad_files = {problem.file for problem in (*clashes, *(each for result in results for each in result.problems))}
-    return LoadedFolder(
-        pipelines=tuple(pipeline for pipeline in loaded if str(pipeline.file) not in bad_files),
-        connections=document,
-        problems=(*problems, *(problem for result in results for problem in result.problems), *clashes),
-        faulty=tuple(pipeline for pipeline in loaded if str(pipeline.file) in bad_files and not _is_short(pipeline)),
-        base=connections.parent if connections else Path(),
-    )
+    problems = (*(problem for result in results for problem in result.problems), *clashes)
+    return _gather(loaded, problems=problems, beside=beside)
 
 
 def load_document(data: Mapping[str, Any], *, folder: Path) -> LoadedFolder:
-    """Load one document that is at hand as JSON, beside the connections that the folder has at this moment.
+    """Load one document that is at hand as JSON, with the connections and environments that the folder has by now.
 
     Its problems have paths and no places: there is no file.
     """
-    connections = folder / CONNECTIONS_FILE
-    document, problems = _load_connections(connections) if connections.exists() else (ConnectionsDocument(), ())
     result = _check(ParsedSource(data=data, source=SourceMap("")), file=None, updated_at=None)
-    loaded = (result.pipeline,) if result.pipeline else ()
-    return LoadedFolder(
-        pipelines=() if result.problems else loaded,
-        connections=document,
-        problems=(*problems, *result.problems),
-        faulty=loaded if result.problems else (),
-        base=folder,
-    )
+    return _gather([result.pipeline] if result.pipeline else [], problems=result.problems, beside=folder)
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Return the pipeline files under a folder, sorted; hidden ones and `connections.yaml` are none."""
+    """Return the pipeline files under a folder, sorted; hidden ones, connections and environments are none."""
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
             for name in names
-            if not name.startswith(".") and name != CONNECTIONS_FILE and Path(name).suffix.lower() in _SUFFIXES
+            if not name.startswith(".") and name not in BESIDE_PIPELINES and Path(name).suffix.lower() in _SUFFIXES
         ]
     return tuple(sorted(found))
 
@@ -128,7 +111,7 @@ class _Result:
 
 
 def _load_pipeline(file: Path) -> _Result:
-    parsed, updated_at = _read(file)
+    parsed, updated_at = read_file(file)
     return _check(parsed, file=file, updated_at=updated_at)
 
 
@@ -139,67 +122,33 @@ def _check(parsed: ParsedSource, *, file: Path | None, updated_at: datetime | No
         faults = (Fault(code="empty_document", message="nothing stands here", hint=hint),)
     elif parsed.readable:
         data = without_export_keys(parsed.data)
-        document, found = _validate(PipelineDocument, data, repair=repair_pipeline)
+        document, found = validate(PipelineDocument, data, repair=repair_pipeline)
         faults = (*faults, *found, *(check_document(document) if document else ()))
-    problems = _problems(faults, parsed.source, file)
+    problems = problems_in(faults, parsed.source, file)
     if document is None:
         return _Result(None, problems)
     return _Result(LoadedPipeline(document=document, file=file, source=parsed.source, updated_at=updated_at), problems)
 
 
-def _load_connections(file: Path) -> tuple[ConnectionsDocument, tuple[Problem, ...]]:
-    parsed, _ = _read(file)
-    document, faults = None, parsed.faults
-    if parsed.readable:
-        # A file of nothing but comments, or with nothing under its key, means that there are no connections yet.
-        data = {} if parsed.data in (None, {"connections": None}) else parsed.data
-        document, found = _validate(ConnectionsDocument, data, repair=repair_connections)
-        faults = (*faults, *found)
-    return document or ConnectionsDocument(), _problems(faults, parsed.source, file)
+def _gather(loaded: Sequence[LoadedPipeline], *, problems: Sequence[Problem], beside: Path | None) -> LoadedFolder:
+    """Return the pipelines as a folder: those of which no problem speaks, the others, and what is beside them."""
+    bad_files = {problem.file for problem in problems}
+    connections = load_connections(beside)
+    environments = load_environments(
+        beside, connections=connections, pipelines=[pipeline.document for pipeline in loaded]
+    )
+    return LoadedFolder(
+        pipelines=tuple(pipeline for pipeline in loaded if _name(pipeline.file) not in bad_files),
+        connections=connections.document,
+        environments=environments,
+        problems=(*connections.problems, *environments.problems, *problems),
+        faulty=tuple(each for each in loaded if _name(each.file) in bad_files and not _is_short(each)),
+        base=beside or Path(),
+    )
 
 
-def _problems(faults: Iterable[Fault], source: SourceMap, file: Path | None) -> tuple[Problem, ...]:
-    """Return the faults of a file as problems, in the order of their places."""
-    problems = (source.problem(fault, file=file) for fault in faults)
-    return tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
-
-
-class _Repair(Protocol):
-    def __call__(self, data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]: ...
-
-
-def _validate(model: type[ModelT], data: Any, *, repair: _Repair) -> tuple[ModelT | None, tuple[Fault, ...]]:
-    """Return the document, or what can be had of it, and what is wrong with the data."""
-    try:
-        return model.model_validate(data), ()
-    except ValidationError as error:
-        faults = model_faults(error, model=model, data=data)
-    for repaired in repair(data, faults=faults) if isinstance(data, dict) else ():
-        try:
-            return model.model_validate(repaired), faults
-        except ValidationError:
-            continue  # too little is left; the faults say why
-    return None, faults
-
-
-def _read(file: Path) -> tuple[ParsedSource, datetime]:
-    try:
-        content = file.read_bytes()
-        updated_at = datetime.fromtimestamp(file.stat().st_mtime, tz=UTC)
-    except OSError as error:
-        message = f"can't be read: {(error.strerror or str(error)).lower()}"
-        return _unreadable(Fault(code="unreadable_file", message=message)), datetime.fromtimestamp(0, tz=UTC)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"not UTF-8: byte {error.start} is {content[error.start]:#04x}"
-        fault = Fault(code="not_utf8", message=message, hint="save the file as UTF-8")
-        return _unreadable(fault), updated_at
-    return parse_json(text) if file.suffix.lower() == ".json" else parse_yaml(text), updated_at
-
-
-def _unreadable(fault: Fault) -> ParsedSource:
-    return ParsedSource(data=None, source=SourceMap(""), faults=(fault,), readable=False)
+def _name(file: Path | None) -> str | None:
+    return str(file) if file else None
 
 
 def _is_short(pipeline: LoadedPipeline) -> bool:

@@ -36,6 +36,14 @@ def repair_connections(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iter
     yield repaired
 
 
+def repair_environments(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]:
+    """Yield the environments without the members that have faults."""
+    repaired = copy.deepcopy(data)
+    for fault in faults:
+        _remove(repaired, fault.path)
+    yield repaired
+
+
 def _stand_in_node(node: Any, *, index: int) -> Any:
     return {"id": f"node {index}", "type": STAND_IN} | node if isinstance(node, dict) else node
 

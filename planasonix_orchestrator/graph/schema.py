@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from planasonix_orchestrator.graph.connections import ConnectionsDocument
 from planasonix_orchestrator.graph.document import EdgeDocument, NodeDocument, PipelineDocument
+from planasonix_orchestrator.graph.environments import EnvironmentsDocument
 from planasonix_orchestrator.graph.exported import EDGE_KEYS, NODE_KEYS, PIPELINE_KEYS
 
 JsonSchema = dict[str, Any]
@@ -36,6 +37,11 @@ def pipeline_schema(node_configs: Mapping[str, JsonSchema] | None = None) -> Jso
 def connections_schema() -> JsonSchema:
     """Return the schema of `connections.yaml`."""
     return _model_schema(ConnectionsDocument, title="Planasonix connections")
+
+
+def environments_schema() -> JsonSchema:
+    """Return the schema of `environments.yaml`."""
+    return _model_schema(EnvironmentsDocument, title="Planasonix environments")
 
 
 def config_schema(model: type[BaseModel]) -> JsonSchema:

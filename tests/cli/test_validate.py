@@ -106,11 +106,20 @@ def test_only_the_named_files_are_checked(folder: Path) -> None:
 def test_the_examples_of_the_docs_are_sound(tmp_path: Path) -> None:
     """The documents in docs/pipelines.md are right to the last config."""
     text = (DOCS / "pipelines.md").read_text(encoding="utf-8")
-    pipeline, connections = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / "pipeline.yaml").write_text(pipeline)
-    (tmp_path / "connections.yaml").write_text(connections)
+    examples = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    for name, example in zip(("pipeline", "connections", "environments"), examples, strict=True):
+        (tmp_path / f"{name}.yaml").write_text(example)
     result = validate("--pipelines", tmp_path)
     assert (result.stdout, result.exit_code) == ("", 0)
+
+
+def test_environments_are_checked_beside_the_files(folder: Path) -> None:
+    """Those of the nearest folder that has any, as with connections; given by name, they are no pipeline."""
+    (folder / "environments.yaml").write_text("default: prod\n")
+    for given in ("sound.yaml", "environments.yaml"):
+        result = validate(folder / given)
+        assert result.exit_code == 1
+        assert "environments.yaml:1:1: $.default: the default 'prod' is not an environment" in result.stdout
 
 
 def test_what_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
@@ -171,7 +180,7 @@ def test_the_schema_takes_the_example_of_every_node_type() -> None:
             assert list(validator.iter_errors(document))
 
 
-@pytest.mark.parametrize("document", ["pipeline", "connections"])
+@pytest.mark.parametrize("document", ["pipeline", "connections", "environments"])
 def test_the_published_schemas_are_fresh(document: str) -> None:
     """`planasonix schema NAME > docs/NAME.schema.json` makes them."""
     published = DOCS / f"{document}.schema.json"

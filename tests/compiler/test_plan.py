@@ -33,6 +33,7 @@ def test_steps_stand_after_what_they_read(tmp_path: Path) -> None:
         {"nodes": [{"id": "a", **NUMBERS, "position": {"x": 1, "y": 2}}]},
         {"nodes": [{"id": "a", **NUMBERS, "retries": 0}]},
         {"folderId": "fld_1"},
+        {"maxConcurrentRuns": None, "timeoutSeconds": None, "executor": None},
     ],
 )
 def test_what_means_the_same_has_the_same_version(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -47,6 +48,9 @@ def test_what_means_the_same_has_the_same_version(tmp_path: Path, change: dict[s
         {"nodes": [{"id": "a", **NUMBERS, "config": {"count": 11}}]},
         {"nodes": [{"id": "a", **NUMBERS, "retries": 1}]},
         {"variables": {"v": {"default": "1"}}},
+        {"maxConcurrentRuns": 1},
+        {"timeoutSeconds": 60},
+        {"executor": {"type": "threads"}},
     ],
 )
 def test_what_means_something_else_has_another_version(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -131,3 +135,22 @@ def test_the_explanation_is_json(tmp_path: Path) -> None:
 
 def _version(folder: Path, change: dict[str, Any]) -> str:
     return plan_of(folder, document({"a": NUMBERS}, **change)).version
+
+
+def test_how_runs_go_on_is_told(tmp_path: Path) -> None:
+    """How many at once, how long, and how nodes are executed, as JSON and as text; what stays unsaid is not told."""
+    executor = {"type": "multiprocess", "maxParallelNodes": 4}
+    plan = plan_of(tmp_path, document({"a": NUMBERS}, maxConcurrentRuns=1, timeoutSeconds=90.5, executor=executor))
+    told = explain(plan)
+    assert (told["maxConcurrentRuns"], told["timeoutSeconds"], told["executor"]) == (1, 90.5, executor)
+    assert explain_text(plan).splitlines()[2:7] == [
+        "  runs",
+        "    1 at a time, further ones wait in the queue",
+        "    stopped after 90.5 s",
+        "    nodes work in a process each",
+        "    4 nodes at a time",
+    ]
+    (tmp_path / "test.yaml").unlink()
+    plain = plan_of(tmp_path, document({"a": NUMBERS}))
+    assert [explain(plain)[key] for key in ("maxConcurrentRuns", "timeoutSeconds", "executor")] == [None] * 3
+    assert "runs" not in explain_text(plain).split()

@@ -50,7 +50,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(file: Path) -> None:
-    loaded = load_files([file], connections=None)
+    loaded = load_files([file], beside=None)
     assert bool(loaded.pipelines) != bool(loaded.problems)
     for problem in loaded.problems:
         assert (problem.line, problem.column) >= (1, 1)
@@ -76,6 +76,6 @@ def test_any_text_is_told(file: Path, content: str | bytes) -> None:
     for suffix in (".json", ".yaml"):
         path = file.with_name(f"text{suffix}")
         path.write_bytes(content.encode("utf-8", errors="replace") if isinstance(content, str) else content)
-        problems = load_files([path], connections=None).problems
+        problems = load_files([path], beside=None).problems
         assert problems
         assert all(str(problem).encode() for problem in problems)

@@ -7,7 +7,7 @@ import pytest
 
 from planasonix_orchestrator.graph.exported import EDGE_KEYS, NODE_KEYS, PIPELINE_KEYS
 from planasonix_orchestrator.graph.loading import load_folder
-from planasonix_orchestrator.graph.schema import pipeline_schema
+from planasonix_orchestrator.graph.schema import environments_schema, pipeline_schema
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
@@ -15,12 +15,13 @@ TEXT = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
 
 def test_the_examples_load(tmp_path: Path) -> None:
     """The documents of the page are a folder without problems."""
-    pipeline, connections = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
-    (tmp_path / "pipeline.yaml").write_text(pipeline)
-    (tmp_path / "connections.yaml").write_text(connections)
+    examples = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+    for name, example in zip(("pipeline", "connections", "environments"), examples, strict=True):
+        (tmp_path / f"{name}.yaml").write_text(example)
     folder = load_folder(tmp_path)
     assert [str(problem) for problem in folder.problems] == []
     assert len(folder.pipelines) == 1
+    assert list(folder.environments.document.environments) == ["test", "prod"]
 
 
 @pytest.mark.parametrize("definition", ["", *pipeline_schema()["$defs"]])
@@ -32,6 +33,14 @@ def test_every_key_is_documented(definition: str) -> None:
     undocumented = {key for key in keys if f"`{key}`" not in TEXT} - {"env", "x", "y"}
     assert undocumented == set()
     assert all(f"`{key}`" in TEXT for key in ignored)
+
+
+@pytest.mark.parametrize("definition", ["", *environments_schema()["$defs"]])
+def test_every_key_of_environments_is_documented(definition: str) -> None:
+    """Whatever environments.yaml may say, the page names it."""
+    schema = environments_schema()
+    keys = (schema["$defs"][definition] if definition else schema)["properties"]
+    assert {key for key in keys if not re.search(rf"`(environments\.\*\.)?{key}`", TEXT)} == set()
 
 
 def test_every_problem_code_is_documented() -> None:

@@ -102,7 +102,7 @@ def test_a_pipeline_was_updated_when_its_file_was(tmp_path: Path) -> None:
     """The time is that of the file, in UTC."""
     file = write_pipeline(tmp_path, "a.json")
     os.utime(file, (1_000_000_000, 1_000_000_000))
-    (pipeline,) = load_files([file], connections=None).pipelines
+    (pipeline,) = load_files([file], beside=None).pipelines
     assert pipeline.updated_at == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
 
 
@@ -110,7 +110,7 @@ def test_a_pipeline_tells_problems_at_their_place(tmp_path: Path) -> None:
     """Other rooms name a path; file, line and column are filled in."""
     file = tmp_path / "a.yaml"
     file.write_text("id: pl_a\nname: a\nnodes:\n  - id: a\n    type: t\n    config:\n      table: x\n")
-    (pipeline,) = load_files([file], connections=None).pipelines
+    (pipeline,) = load_files([file], beside=None).pipelines
     path = ("nodes", 0, "config", "table")
     problem = pipeline.problem(code="c", message="m", path=path, hint="h")
     assert str(problem) == f"{file}:7:7: $.nodes[0].config.table: m [c] (h)"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from planasonix_orchestrator.graph.json_source import parse_json
 from planasonix_orchestrator.graph.loading import find_files, load_files
-from planasonix_orchestrator.graph.schema import config_schema, connections_schema, pipeline_schema
+from planasonix_orchestrator.graph.schema import config_schema, connections_schema, environments_schema, pipeline_schema
 from planasonix_orchestrator.graph.yaml_source import parse_yaml
 from planasonix_orchestrator.nodes.base import NodeConfig
 
@@ -43,7 +43,11 @@ def pipeline(**node: Any) -> dict[str, Any]:
     return {"id": "pl_a", "name": "a", "nodes": [{"id": "a", **node}]}
 
 
-@pytest.mark.parametrize("schema", [pipeline_schema(), connections_schema(), VALIDATOR.schema], ids=["p", "c", "v"])
+@pytest.mark.parametrize(
+    "schema",
+    [pipeline_schema(), connections_schema(), environments_schema(), VALIDATOR.schema],
+    ids=["p", "c", "e", "v"],
+)
 def test_the_schemas_are_json_schema_2020_12(schema: dict[str, Any]) -> None:
     """They say so and keep to it, and every reference leads somewhere."""
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -59,7 +63,7 @@ def test_the_schema_agrees_with_the_models(file: Path) -> None:
     text = file.read_bytes().decode("utf-8-sig", errors="replace")
     parsed = parse_json(text) if file.suffix == ".json" else parse_yaml(text)
     shape = {"not_utf8", "plain_secret", "unknown_field", "missing_field", "invalid_value"}
-    problems = load_files([file], connections=None).problems
+    problems = load_files([file], beside=None).problems
     wrong = parsed.data is None or any(problem.code in shape for problem in problems)
     assert bool(list(Draft202012Validator(pipeline_schema()).iter_errors(parsed.data))) == wrong
 
