@@ -27,6 +27,8 @@ up: install examples/data ## Start the whole stack on the example pipelines and 
 	@$(BIN)/planasonix up --pipelines examples/pipelines $(ARGS)
 
 .PHONY: test
+# The tests start a hundred Python processes, each of which would compile our modules for more than a second.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: install ## Run the tests: the quick ones, then those that start the stack (ARGS="-k words")
 	@$(BIN)/pytest -n 2 -m "not stack" $(ARGS) $(none_is_fine)
 	@$(BIN)/pytest -n 2 --dist loadfile -m stack $(ARGS) $(none_is_fine)

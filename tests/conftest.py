@@ -54,11 +54,19 @@ def superuser(url: str) -> Iterator[psycopg2.extensions.cursor]:
         connection.close()
 
 
+class _ForgetfulPostgres(EmbeddedPostgres):
+    """A server that does not wait for the disk: what tests write need not outlive a failure of power."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (*super().command, "-c", "fsync=off", "-c", "full_page_writes=off")
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real, embedded Postgres: one for each pytest process, gone when that process is, however it ends."""
     folder = tmp_path_factory.mktemp("server")
-    server = EmbeddedPostgres(folder / POSTGRES_FOLDER)
+    server = _ForgetfulPostgres(folder / POSTGRES_FOLDER)
     with guarded(folder):
         server.start(log=folder / "postgres.log")
         try:
@@ -67,12 +75,30 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def _empty_database(postgres_server: str) -> str:
+    with superuser(postgres_server) as cursor:
+        cursor.execute("CREATE DATABASE empty")
+    return "empty"
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
+def postgres_url(postgres_server: str, _empty_database: str) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
+    # Making one copies a thousand files. Emptying one is ten times as fast, and under a new name nobody knows it.
     name = f"test_{uuid4().hex}"
+    url = postgres_server.replace("/postgres?", f"/{name}?")
     with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    yield postgres_server.replace("/postgres?", f"/{name}?")
+        cursor.execute(f"ALTER DATABASE {_empty_database} RENAME TO {name}")
+    yield url
     with superuser(postgres_server) as cursor:
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        cursor.execute(f"ALTER DATABASE {name} RESET ALL")
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        cursor.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", (name,))
+    with superuser(url) as cursor:
+        cursor.execute("SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'")
+        for (schema,) in cursor.fetchall():
+            cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+        cursor.execute("CREATE SCHEMA public")
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"ALTER DATABASE {name} RENAME TO {_empty_database}")
