@@ -1,6 +1,5 @@
 """Puts parts of a run into the API's words: its trigger, variables, figures and error."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -9,10 +8,7 @@ from api_adapter.runs.schemas import RunError, RunMetrics, Trigger
 from api_adapter.storage import EventError, NodeRecord, RunRecord, RunStory
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract import tags as tag_names
-
-MASK = "***"
-# Run config is no place for secrets, and pipelines declare none; what is put there all the same is not repeated.
-_SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential|(api|access|private)_?key", re.IGNORECASE)
+from planasonix_orchestrator.contract.masking import masked
 
 # The keys of the trigger object, and the tags that hold them, the more telling first.
 _TRIGGER_TAGS = {
@@ -44,7 +40,7 @@ def tell_variables(config: Mapping[str, Any]) -> dict[str, str | int | float | b
     if not isinstance(given, dict):
         return {}
     return {
-        str(name): MASK if _SECRET.search(str(name)) and value is not None else value
+        str(name): masked(str(name), value)
         for name, value in given.items()
         if value is None or isinstance(value, str | int | float | bool)
     }

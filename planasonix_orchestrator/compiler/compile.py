@@ -80,9 +80,9 @@ def compile_document(document: Mapping[str, Any], *, folder: Path, catalog: Node
 
 
 def compile_one(loaded: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFolder:
-    """Compile what `load_document` has loaded; it has one plan, or `InvalidDocumentError` is raised."""
+    """Compile what `load_document` has loaded; `InvalidDocumentError` if a run of it could not start."""
     compiled = compile_folder(loaded, catalog=catalog)
-    if not compiled.plans:
+    if not compiled.plans or not compiled.environments["readable"]:
         raise InvalidDocumentError(compiled.problems)
     return compiled
 

@@ -82,6 +82,11 @@ class PublishedEnvironments(TypedDict):
     readable: bool
 
 
+def no_environments() -> PublishedEnvironments:
+    """Return what is published of a folder without environments.yaml."""
+    return {"variables": {}, "default": None, "environments": [], "faulty": [], "readable": True}
+
+
 class PublishedProblem(TypedDict):
     """A problem of a document that did not load; see `planasonix_orchestrator.errors.Problem`.
 

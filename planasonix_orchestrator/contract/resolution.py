@@ -44,6 +44,14 @@ class ResolvedVariables:
     faults: tuple[VariableFault, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedExecutor:
+    """How a run executes its nodes; without a limit, as many at once as there are cores."""
+
+    type: ExecutorType
+    max_parallel_nodes: int | None
+
+
 def environment_named(run_config: Mapping[str, Any]) -> str | None:
     """Return the id of the environment that a run's config names, if it names one."""
     value: Any = run_config
@@ -111,12 +119,17 @@ def resolve_variables(
     return ResolvedVariables(values=values, sources=sources, faults=tuple(faults))
 
 
-def resolve_executor(*, pipeline: PublishedExecutor | None, environment: PublishedExecutor | None) -> PublishedExecutor:
-    """Return how a run executes its nodes: the environment's word before the pipeline's, key by key."""
-    said = [executor for executor in (environment, pipeline) if executor is not None]
+def resolve_executor(
+    *,
+    run: PublishedExecutor | None = None,
+    environment: PublishedExecutor | None = None,
+    pipeline: PublishedExecutor | None = None,
+) -> ResolvedExecutor:
+    """Return how a run executes its nodes: its own word, the environment's, the pipeline's, key by key."""
+    said = [executor for executor in (run, environment, pipeline) if executor is not None]
     type_ = next((each["type"] for each in said if each["type"] is not None), DEFAULT_EXECUTOR)
     limit = next((each["maxParallelNodes"] for each in said if each["maxParallelNodes"] is not None), None)
-    return {"type": type_, "maxParallelNodes": limit}
+    return ResolvedExecutor(type=type_, max_parallel_nodes=limit)
 
 
 _OWNERS: Mapping[Source | None, str] = {

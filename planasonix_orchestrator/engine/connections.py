@@ -48,28 +48,41 @@ ConnectionT = TypeVar("ConnectionT", PostgresConnection, DuckDBConnection)
 
 
 class Connections:
-    """The connections of a deployment, by id, with the environment that holds their secrets."""
+    """The connections of a deployment, by id, with the process environment that holds their secrets."""
 
-    def __init__(self, connections: Mapping[str, Connection], *, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        connections: Mapping[str, Connection],
+        *,
+        environment: Mapping[str, str],
+        bindings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take `bindings`: by the id that a node names, the id of the connection that is used instead."""
         self._connections = dict(connections)
+        self._bindings = dict(bindings or {})
         self.environment = environment
 
+    def bound(self, bindings: Mapping[str, str]) -> "Connections":
+        """Return the same connections with other bindings."""
+        return Connections(self._connections, environment=self.environment, bindings=bindings)
+
     def postgres(self, connection_id: str) -> PostgresConnection:
-        """Return the PostgreSQL connection of this id."""
+        """Return the PostgreSQL connection that is used where a node names this id."""
         return self._get(connection_id, PostgresConnection)
 
     def duckdb(self, connection_id: str) -> DuckDBConnection:
-        """Return the DuckDB connection of this id."""
+        """Return the DuckDB connection that is used where a node names this id."""
         return self._get(connection_id, DuckDBConnection)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._connections)
 
     def _get(self, connection_id: str, kind: type[ConnectionT]) -> ConnectionT:
+        used = self._bindings.get(connection_id, connection_id)
         try:
-            connection = self._connections[connection_id]
+            connection = self._connections[used]
         except KeyError as error:
-            raise UnknownConnectionError(connection_id, known=tuple(self._connections)) from error
+            raise UnknownConnectionError(used, known=tuple(self._connections)) from error
         if not isinstance(connection, kind):
-            raise NodeError(f"connection {connection_id!r} is a {type(connection).__name__}, not a {kind.__name__}")
+            raise NodeError(f"connection {used!r} is a {type(connection).__name__}, not a {kind.__name__}")
         return connection

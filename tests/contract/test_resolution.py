@@ -136,16 +136,17 @@ def test_the_environment_stands_in_the_run_config(config: dict[str, Any], named:
     assert environment_named(config) == named
 
 
-def test_the_environment_decides_before_the_pipeline_how_nodes_are_executed() -> None:
-    """Key by key; threads if nobody says anything."""
+def test_the_most_specific_word_on_the_executor_wins() -> None:
+    """The run's, the environment's, the pipeline's, key by key; threads if nobody says anything."""
 
-    def executor(type_: Any, limit: int | None) -> PublishedExecutor:
+    def said(type_: Any, limit: int | None) -> PublishedExecutor:
         return {"type": type_, "maxParallelNodes": limit}
 
-    assert resolve_executor(pipeline=None, environment=None) == executor("threads", None)
-    assert resolve_executor(pipeline=executor("multiprocess", 2), environment=executor(None, 8)) == executor(
-        "multiprocess", 8
-    )
-    assert resolve_executor(pipeline=executor("multiprocess", 2), environment=executor("in_process", None)) == executor(
-        "in_process", 2
-    )
+    def chosen(**words: PublishedExecutor) -> tuple[str, int | None]:
+        executor = resolve_executor(**words)
+        return executor.type, executor.max_parallel_nodes
+
+    assert chosen() == ("threads", None)
+    assert chosen(pipeline=said("multiprocess", 2), environment=said(None, 8)) == ("multiprocess", 8)
+    assert chosen(pipeline=said("multiprocess", 2), environment=said("in_process", None)) == ("in_process", 2)
+    assert chosen(pipeline=said("multiprocess", 2), run=said("threads", None)) == ("threads", 2)

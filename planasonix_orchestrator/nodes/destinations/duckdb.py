@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from planasonix_orchestrator.engine.names import TableName, parse_table_name, quote
 from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.engine.stopping import last_stop
 from planasonix_orchestrator.engine.types import decimal_digits
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import Destination, NodeContext, Written
@@ -48,7 +49,8 @@ class DuckDBDestination(Destination[DuckDBDestinationConfig]):
 
     def write(self, config: DuckDBDestinationConfig, rows: Relation, context: NodeContext) -> Written:
         """Write all rows in one transaction."""
-        path = context.connections.duckdb(config.connection_id).path
+        connection = context.connections.duckdb(config.connection_id)
+        path = connection.path
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.stat().st_size if path.exists() else 0
         name = parse_table_name(config.table)
@@ -63,11 +65,12 @@ class DuckDBDestination(Destination[DuckDBDestinationConfig]):
             else:
                 written = _insert(cursor, target=target, rows=rows, empty_first=config.mode == "truncate")
             require_written(rows, written=written)
+            last_stop()
             cursor.execute("COMMIT")
         return Written(
             rows=written,
             bytes=max(0, path.stat().st_size - before),
-            target=f"{config.connection_id}/{table}",
+            target=f"{connection.id}/{table}",
             details={"mode": config.mode},
         )
 
