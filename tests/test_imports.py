@@ -12,6 +12,7 @@ import pytest
 import api_adapter
 import planasonix_orchestrator
 
+CLIENTS = ("run", "runs", "show", "logs", "cancel", "retry")  # commands that use the API over HTTP
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGSTER = {"dagster", "dagster_graphql", "dagster_postgres", "dagster_webserver"}
 # Heavy or optional: imported where it is used, so that `planasonix validate` starts at once.
@@ -57,6 +58,13 @@ def test_light_commands_do_not_load_dagster(command: str) -> None:
     """A command that runs nothing starts without Dagster."""
     statement = f"from planasonix_orchestrator.cli import main\nmain({command.split()!r}, standalone_mode=False)"
     assert not loaded_after(statement) & DAGSTER
+
+
+@pytest.mark.parametrize("command", CLIENTS)
+def test_commands_that_use_the_api_load_nothing_of_the_service(command: str) -> None:
+    """They start at once: no web framework, no database, no models."""
+    statement = f"from planasonix_orchestrator.cli import main\nmain([{command!r}, '--help'], standalone_mode=False)"
+    assert not loaded_after(statement) & (HEAVY | {"fastapi", "starlette", "pydantic", "psycopg2", "duckdb", "alembic"})
 
 
 def test_the_api_loads_nothing_of_the_orchestrator_but_the_contract() -> None:

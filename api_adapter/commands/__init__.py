@@ -1,1 +1,1 @@
-"""Our commands: `planasonix keys`, `planasonix audit` and `planasonix serve`; also `python -m api_adapter ...`."""
+"""Our commands: those that serve the Runs API, and those that use it; also `python -m api_adapter ...`."""

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from api_adapter.commands.display import json_moment, moment, show_json, show_rows
+from api_adapter.commands.errors import CommandError
 from api_adapter.commands.options import Duration, Words, json_option, state_option
-from api_adapter.commands.surroundings import CommandError, find_environment, opened_records, recorded
+from api_adapter.commands.surroundings import find_environment, opened_records, recorded
 from api_adapter.records import ApiKey, Scope
 
 _LONGEST_NAME = 100

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from api_adapter.timestamps import parse_timestamp
-
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -62,10 +60,25 @@ class Moment(click.ParamType[datetime]):
             return value
         if _DURATION.fullmatch(value.strip()):
             return datetime.now(UTC) - Duration().convert(value, param, ctx)
+        from api_adapter.timestamps import parse_timestamp  # which loads pydantic: not for every command
+
         try:
             return parse_timestamp(value)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is neither a time such as 2025-03-01 nor a duration such as 24h", param, ctx)
+
+
+class Since(click.ParamType[str]):
+    """A point in time for the API to read: what it understands by itself, or a duration before now."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; of a duration, the point in time."""
+        text = Words().convert(value, param, ctx)
+        if not _DURATION.fullmatch(text):
+            return text
+        return (datetime.now(UTC) - Duration().convert(text, param, ctx)).isoformat()
 
 
 def state_option(command: CommandT) -> CommandT:
@@ -80,6 +93,35 @@ def state_option(command: CommandT) -> CommandT:
     return option(command)
 
 
+def service_option(command: CommandT) -> CommandT:
+    """Add the option that names the stack whose Runs API is used."""
+    option = click.option(
+        "--state",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="The state directory of a running stack. Default: PLANASONIX_API_URL says where the service is, else the "
+        "stack on PLANASONIX_STATE, else on ./.planasonix.",
+    )
+    return option(command)
+
+
 def json_option(command: CommandT) -> CommandT:
     """Add the option for output that programs read."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def follow_options(command: CommandT) -> CommandT:
+    """Add the options that say how long a command stays with the run that it starts."""
+    follow = click.option(
+        "--follow/--no-follow",
+        default=True,
+        show_default=True,
+        help="Show how the run gets on until it has ended, or start it and leave.",
+    )
+    wait = click.option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="The longest to stay; a run that then still goes on makes exit code 5. With --no-follow, wait in silence.",
+    )
+    return follow(wait(command))

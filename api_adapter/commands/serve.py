@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from api_adapter.commands.errors import CommandError
 from api_adapter.commands.options import state_option
-from api_adapter.commands.surroundings import CommandError, find_environment, opened_records
+from api_adapter.commands.surroundings import find_environment, opened_records
 from api_adapter.middleware.log_format import configure_logging
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
 

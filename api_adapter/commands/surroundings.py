@@ -12,18 +12,11 @@ from typing import Any
 
 import click
 
+from api_adapter.commands.errors import CommandError
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, Records, open_records
 from api_adapter.settings import POSTGRES_URL_VARIABLE, InvalidSettingError, MissingSettingError, read_postgres_url
 from planasonix_orchestrator.contract.commands import Finders
-
-
-class CommandError(click.ClickException):
-    """What keeps a command from its work; the message says what to do. Exit code 1."""
-
-    def show(self, file: Any = None) -> None:
-        """Print the message as it is."""
-        click.echo(self.format_message(), file=file, err=file is None)
 
 
 def find_environment(context: click.Context, *, state: Path | None) -> Mapping[str, str]:
