@@ -18,6 +18,8 @@ from api_adapter.middleware import Telemetry, build_middleware
 from api_adapter.pipelines.endpoints import router as pipelines
 from api_adapter.reference.document import DESCRIPTION, TAGS
 from api_adapter.reference.page import add_reference
+from api_adapter.run_actions.endpoints import router as run_actions
+from api_adapter.run_actions.outcomes import recorded_outcomes
 from api_adapter.runs.endpoints import router as runs
 from api_adapter.settings import ApiSettings
 
@@ -34,6 +36,7 @@ def create_app(
             async with (
                 open_guard(services) as app.state.guard,
                 open_log_streams(services) as app.state.log_streams,
+                recorded_outcomes(services),
             ):
                 yield
 
@@ -57,7 +60,7 @@ def create_app(
     app.state.telemetry = telemetry
     app.state.answers = Answers()
     add_exception_handlers(app)
-    for resource in (runs, logs, pipelines, health):
+    for resource in (runs, run_actions, logs, pipelines, health):
         app.router.routes.extend(resource.routes)  # included routers would look for each request's route twice
     add_reference(app)
     return app

@@ -62,11 +62,19 @@ def audit_command(
                 event.resource or "",
                 event.client_address or "",
                 event.request_id or "",
-                "unknown" if event.status is None else str(event.status),
+                _result(event),
             ]
             for event in events
         ],
     )
+
+
+def _result(event: AuditEvent) -> str:
+    """Return the status of the answer, and what has come of the action since."""
+    if event.status is None:
+        return "unknown"
+    outcome = event.detail.get("outcome")
+    return f"{event.status} {outcome}" if isinstance(outcome, str) else str(event.status)
 
 
 def _as_json(event: AuditEvent) -> Mapping[str, Any]:

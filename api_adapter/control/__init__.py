@@ -1,21 +1,26 @@
 """Acts on Dagster: knows its code location, starts and cancels runs; `Control` is the room's one door."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
-from api_adapter.control.cancel import CancelDriver, note_wish
+from api_adapter.control.cancel import Reconciler
 from api_adapter.control.catalog import Catalog, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
+from api_adapter.control.database import Database
 from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.start import start_run
 from api_adapter.control.variables import check_variables
 from api_adapter.settings import ApiSettings
 from planasonix_orchestrator.contract import tags as tag_names
 
-__all__ = ["Catalog", "Control", "Output", "OutputStream", "OutputUrl", "open_control"]
+__all__ = ["CancelOutcome", "Catalog", "Control", "Output", "OutputStream", "OutputUrl", "open_control"]
+
+
+# What a wish to cancel a run has met: a run that had ended, or none; otherwise it stands.
+CancelOutcome = Literal["requested", "canceled", "succeeded", "failed", "unknown"]
 
 
 class Control:
@@ -24,10 +29,10 @@ class Control:
     `output` is the raw output of runs.
     """
 
-    def __init__(self, connection: DagsterConnection, canceler: CancelDriver) -> None:
+    def __init__(self, connection: DagsterConnection, reconciler: Reconciler) -> None:
         self.output = Output(connection)
         self._connection = connection
-        self._canceler = canceler
+        self._reconciler = reconciler
         self._catalog: tuple[str, Catalog] | None = None
         self._lock = Lock()
 
@@ -59,14 +64,17 @@ class Control:
             instance = self._connection.instance()
             return start_run(instance, loaded=loaded, pipeline=pipeline, variables=checked, tags=tags)
 
-    def cancel(self, dagster_run_id: str, *, user: str, at: datetime) -> None:
-        """See to it that a run ends; it may take until its worker reaches a safe point.
+    def cancel(self, dagster_run_id: str, *, user: str, at: datetime) -> CancelOutcome:
+        """Store that a run be canceled, which it will be, whatever happens, unless it has ended before.
 
-        The first who wishes it, `user`, is noted on the run.
+        The first who asks for it, `user`, stands on the run.
         """
-        with dagster_errors():
-            note_wish(self._connection.instance(), run_id=dagster_run_id, user=user, at=at)
-        self._canceler.request(dagster_run_id)
+        return _outcome(self._reconciler.request(dagster_run_id, by=user, at=at))
+
+    def cancel_many(self, dagster_run_ids: Iterable[str], *, user: str, at: datetime) -> Mapping[str, CancelOutcome]:
+        """Do so for many runs; return what has become of each wish."""
+        found = self._reconciler.request_many(dagster_run_ids, by=user, at=at)
+        return {run_id: _outcome(status) for run_id, status in found.items()}
 
     def check(self) -> None:
         """Return if the code location is there and loaded; `UnavailableError` if not."""
@@ -84,10 +92,24 @@ class Control:
 def open_control(settings: ApiSettings) -> Iterator[Control]:
     """Give the control of the Dagster that the settings name; it connects when first used."""
     connection = DagsterConnection(settings)
-    canceler = CancelDriver(connection)
-    canceler.start()
+    database = Database(settings.postgres_url)
+    reconciler = Reconciler(connection, database=database)
+    reconciler.start()
     try:
-        yield Control(connection, canceler)
+        yield Control(connection, reconciler)
     finally:
-        canceler.close()
+        reconciler.close()
         connection.close()
+        database.close()
+
+
+_ENDED: Mapping[str | None, CancelOutcome] = {
+    None: "unknown",
+    "CANCELED": "canceled",
+    "SUCCESS": "succeeded",
+    "FAILURE": "failed",
+}
+
+
+def _outcome(dagster_status: str | None) -> CancelOutcome:
+    return _ENDED.get(dagster_status, "requested")

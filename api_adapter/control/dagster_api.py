@@ -13,12 +13,18 @@ from dagster._core.remote_representation.external import RemoteJob, RemoteReposi
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
 from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
 
 __all__ = [
+    "GRPC_INFO_TAG",
     "IO_TYPE_EXTENSION",
+    "CanCancelExecutionRequest",
+    "CanCancelExecutionResult",
     "CloudStorageComputeLogManager",
     "ComputeIOType",
     "ComputeLogManager",
@@ -33,5 +39,6 @@ __all__ = [
     "RemoteRepository",
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",
+    "deserialize_value",
     "validate_config_from_snap",
 ]

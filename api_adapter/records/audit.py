@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, cast, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from api_adapter.records.database import Database
 from api_adapter.records.tables import AUDIT_EVENTS
 
+ACCEPTED = 202  # of HTTP
 ActorKind = Literal["key", "user", "cli"]
 
 _EVENT = AUDIT_EVENTS.c
+_OUTCOME_UNKNOWN = ~func.jsonb_exists(_EVENT.detail, "outcome")
+_OPEN_CANCELLATION = (_EVENT.action == "run.cancel", _EVENT.status == ACCEPTED, _OUTCOME_UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,16 @@ class AuditTrail:
         named = {} if resource is None else {"resource": resource}
         statement = update(AUDIT_EVENTS).where(_EVENT.id == event_id)
         self._database.write(statement.values(status=status, detail=dict(detail), **named))
+
+    def open_cancellations(self, *, limit: int) -> Sequence[AuditEvent]:
+        """Return at most `limit` accepted wishes to cancel runs whose end is not on record yet, the oldest first."""
+        statement = select(AUDIT_EVENTS).where(*_OPEN_CANCELLATION).order_by(_EVENT.id).limit(limit)
+        return [_event(row) for row in self._database.read(statement)]
+
+    def add_outcome(self, event_id: int, outcome: object) -> None:
+        """Write down what came of an action after it was answered, unless that is on record."""
+        statement = update(AUDIT_EVENTS).where(_EVENT.id == event_id, _OUTCOME_UNKNOWN)
+        self._database.write(statement.values(detail=_EVENT.detail.op("||")(cast({"outcome": outcome}, JSONB))))
 
     def list_events(self, filter_by: AuditFilter, *, limit: int, before: int | None = None) -> Sequence[AuditEvent]:
         """Return at most `limit` events, the newest first, older than the one with the id `before`."""

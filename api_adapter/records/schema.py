@@ -11,7 +11,7 @@ from api_adapter.records.tables import SCHEMA
 
 logger = logging.getLogger("api_adapter")
 
-REVISION = "0001"  # the newest of migrations/versions
+REVISION = "0002"  # the newest of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x706C6E78  # "plnx": the advisory lock under which one process at a time migrates
 _VERSION_TABLE = f"{SCHEMA}.alembic_version"

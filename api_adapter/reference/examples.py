@@ -43,6 +43,12 @@ _PIPELINE_SUMMARY = {
 }
 _COUNTS = {"queued": 0, "running": 1, "succeeded": 57, "failed": 3, "canceled": 1}
 
+_CANCELING = {
+    "id": _RUN,
+    "status": "cancel_requested",
+    "message": "Cancellation accepted; workers stop after their current safe point.",
+}
+
 ANSWERS: dict[str, Any] = {
     "getLiveness": {"status": "ok"},
     "getReadiness": {
@@ -122,11 +128,8 @@ ANSWERS: dict[str, Any] = {
         ],
         "nextCursor": "crs_01j8k2m4n5p6q7r8s9t0v1w2x3_0042",
     },
-    "cancelRun": {
-        "id": _RUN,
-        "status": "cancel_requested",
-        "message": "Cancellation accepted; workers will stop after current safe point.",
-    },
+    "cancelRun": _CANCELING,
+    "cancelRunByPost": _CANCELING,
     "listPipelines": {
         "data": [_PIPELINE_SUMMARY],
         "meta": {

@@ -1,1 +1,1 @@
-"""The runs resource: list, read, follow and cancel."""
+"""The runs resource: list and read."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from api_adapter.addresses import NO_NUL, PipelineIdPath, RunIdPath
@@ -13,7 +13,7 @@ from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
 from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.runs import service
 from api_adapter.runs.filters import parse_filter
-from api_adapter.runs.schemas import CancelAnswer, ExecutionStatus, RunDetail, RunList, RunNodes, RunStats
+from api_adapter.runs.schemas import ExecutionStatus, RunDetail, RunList, RunNodes, RunStats
 from api_adapter.storage import STATUSES
 from planasonix_orchestrator.contract.tags import TRIGGER_KINDS
 
@@ -22,7 +22,6 @@ _NOT_FOUND = declare(404)
 _KEPT: Responses = {**_NOT_FOUND, 304: {"description": "The run has ended, and the caller has this answer already."}}
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
-Canceler = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.cancel")]
 
 PipelineIdQuery = Annotated[
     str | None, Query(alias="pipelineId", description="Only runs of this pipeline.", pattern=NO_NUL)
@@ -161,25 +160,6 @@ def get_run_stack(
     """Return the stack of a node's error, or without `nodeId` of the run's own, as text."""
     state = service.read_state(services, principal=principal, run_id=run_id)
     return PlainTextResponse(service.read_stack(services, state=state, node_id=node_id))
-
-
-@router.delete(
-    "/runs/{id}",
-    operation_id="cancelRun",
-    response_model=CancelAnswer,
-    status_code=status.HTTP_202_ACCEPTED,
-    responses={
-        **_NOT_FOUND,
-        200: {"model": CancelAnswer, "description": "The run is already canceled."},
-        **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
-    },
-)
-def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
-    """Ask that a queued or running run be canceled. Asking again changes nothing."""
-    answer = service.cancel_run(services, principal=principal, run_id=run_id)
-    if answer.status == "canceled":
-        return json_response(answer)
-    return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
 
 
 def _json(body: bytes) -> Response:

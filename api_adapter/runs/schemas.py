@@ -240,11 +240,3 @@ class ExecutionStatus(Model):
     status: RunStatus | None
     progress: Progress
     started_at: Timestamp | None
-
-
-class CancelAnswer(Model):
-    """What becomes of a wish to cancel."""
-
-    id: RunId
-    status: Literal["cancel_requested", "canceled"]
-    message: str

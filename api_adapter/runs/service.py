@@ -10,13 +10,11 @@ from api_adapter.caching import Validator
 from api_adapter.dependencies import Services
 from api_adapter.errors import (
     PipelineNotFoundError,
-    RunFinishedError,
     RunNotFoundError,
     StackNotFoundError,
 )
 from api_adapter.pagination import decode_cursor, encode_cursor
 from api_adapter.runs.schemas import (
-    CancelAnswer,
     CanceledBy,
     Counts,
     Day,
@@ -157,26 +155,10 @@ _STATS_RANGE = timedelta(days=30)
 _ENDED = frozenset({"succeeded", "failed", "skipped", "canceled"})
 
 
-def cancel_run(services: Services, *, principal: Principal, run_id: str) -> CancelAnswer:
-    """Ask that a run be canceled; `RunFinishedError` if it has already succeeded or failed."""
-    dagster_id = dagster_run_id(run_id)
-    run = services.storage.read_run(dagster_id)
-    if run is None or not principal.may_see(run.pipeline_id):
-        raise RunNotFoundError(run_id)
-    if run.status == "canceled":
-        return CancelAnswer(id=run.id, status="canceled", message="The run is already canceled.")
-    if run.finished:
-        raise RunFinishedError(run.id, final_status=run.status, status=services.settings.cancel_finished_status)
-    services.control.cancel(dagster_id, user=principal.name, at=services.clock())
-    return CancelAnswer(
-        id=run.id,
-        status="cancel_requested",
-        message="Cancellation accepted; workers stop after their current safe point.",
-    )
-
-
 def _cancel_tags(run: RunRecord) -> Mapping[str, str]:
-    """Return the tags that tell of a wish to cancel this run; not those of its parent, from before it was made."""
+    """Return the tags that tell of a wish to cancel this run; not those that it has taken over from its parent."""
+    if tag_names.CANCEL_OF in run.tags:
+        return run.tags if run.tags[tag_names.CANCEL_OF] == run.dagster_id else {}
     requested_at = _cancel_requested_at(run.tags)
     return run.tags if requested_at and requested_at >= run.queued_at - _CLOCKS_APART else {}
 

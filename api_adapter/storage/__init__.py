@@ -1,6 +1,6 @@
 """Reads Dagster's record in Postgres with plain SQL; `Storage` is the room's one door."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,6 +43,7 @@ from api_adapter.storage.runs import (
     read_run,
     read_started_run,
     read_state,
+    read_statuses,
 )
 from api_adapter.storage.schema import check_schema
 from api_adapter.storage.statistics import Statistics, read_statistics
@@ -146,6 +147,10 @@ class Storage:
     def read_state(self, dagster_id: str) -> RunState | None:
         """Return a run and how far its events go: while neither changes, nothing that is told of it does."""
         return self._read_single(lambda connection: read_state(connection, dagster_id=dagster_id))
+
+    def read_statuses(self, dagster_ids: Collection[str]) -> Mapping[str, RunStatus]:
+        """Return the statuses of these runs, those left out that do not exist."""
+        return self._read_single(lambda connection: read_statuses(connection, dagster_ids=dagster_ids))
 
     def read_statistics(self, filter_by: RunFilter) -> Statistics:
         """Return how the runs that pass the filter have ended, by day, and how long they took."""

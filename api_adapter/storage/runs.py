@@ -190,6 +190,11 @@ def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
     return _record(found[0]) if found else None
 
 
+def read_statuses(connection: Connection, *, dagster_ids: Collection[str]) -> Mapping[str, RunStatus]:
+    """Return the statuses of these runs, those left out that do not exist."""
+    return {row.run_id: STATUS_OF[row.status] for row in rows(connection, _STATUSES, {"run_ids": list(dagster_ids)})}
+
+
 def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
     """Return a run and the id of its newest event (0 if it has none); None if there is no such run."""
     found = rows(connection, _STATE, {"run_id": dagster_id})
@@ -232,6 +237,7 @@ _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s
 _STATE = (
     f"SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event FROM ({_ONE}) AS told"
 )
+_STATUSES = "SELECT run_id, status FROM runs WHERE run_id = ANY(%(run_ids)s)"
 # The body is the JSON of a DagsterRun.
 _STARTED = f"SELECT told.*, (SELECT run_body FROM runs WHERE run_id = %(run_id)s) AS run_body FROM ({_ONE}) AS told"
 
