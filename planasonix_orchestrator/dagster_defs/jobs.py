@@ -14,7 +14,6 @@ from dagster import (
     MultiDependencyDefinition,
     NodeInvocation,
     OpDefinition,
-    in_process_executor,
 )
 
 from planasonix_orchestrator.compiler.explain import explain_text
@@ -22,6 +21,7 @@ from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.names import encode_name
+from planasonix_orchestrator.dagster_defs.executor import build_executor
 from planasonix_orchestrator.dagster_defs.ops import node_tags, output_name
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
 from planasonix_orchestrator.dagster_defs.resources import build_resources, default_variables
@@ -54,7 +54,7 @@ def build_job(
         name=plan.job_name,
         description=plan.description,
         resource_defs=build_resources(plan, surroundings=surroundings, settings=settings),
-        executor_def=in_process_executor,
+        executor_def=build_executor(settings=settings),
         config=default_run_config(plan),
         tags=job_tags(plan),
         metadata=_job_metadata(plan, base=surroundings.base),

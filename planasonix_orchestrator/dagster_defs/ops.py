@@ -16,7 +16,6 @@ from planasonix_orchestrator.dagster_defs.failures import raise_failure
 from planasonix_orchestrator.dagster_defs.pipeline_run import PipelineRun
 from planasonix_orchestrator.dagster_defs.reporting import log_line, materializations, output_metadata
 from planasonix_orchestrator.dagster_defs.resources import PIPELINE_RESOURCE
-from planasonix_orchestrator.dagster_defs.usage import UsageMeter
 from planasonix_orchestrator.nodes.base import NodeType
 from planasonix_orchestrator.nodes.catalog import DuplicateNodeTypeError, NodeCatalog
 
@@ -68,12 +67,12 @@ def build_op(node_type: NodeType[Any]) -> OpDefinition:
     def run_node_of_type(context: OpExecutionContext) -> Iterator[AssetMaterialization | Output[None]]:
         run: PipelineRun = getattr(context.resources, PIPELINE_RESOURCE)
         step = run.step_of(context.op_handle.name)
-        meter = UsageMeter()
-        try:
-            result = run.run_step(step, config=context.op_config, log=context.log)
-        except Exception as error:  # the translator of whatever nodes raise
-            raise_failure(error, retries=step.retries, attempt=context.retry_number, usage=meter.read())
-        usage = meter.read()
+        with run.meter.measured() as used:
+            try:
+                result = run.run_step(step, config=context.op_config, log=context.log)
+            except Exception as error:  # the translator of whatever nodes raise
+                raise_failure(error, retries=step.retries, attempt=context.retry_number, usage=used())
+            usage = used()
         context.log.info(log_line(result))
         yield from materializations(
             result,

@@ -1,6 +1,5 @@
 """A run of a plan in this process: its session, its variables, and the relations that its nodes have yielded."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from logging import Logger, LoggerAdapter
@@ -11,9 +10,11 @@ from pydantic import ValidationError
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.dagster_defs.interruption import run_interruptibly
+from planasonix_orchestrator.dagster_defs.usage import UsageMeter
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.stopping import Turns
 from planasonix_orchestrator.errors import NodeConfigError, NodeError, UpstreamNodeError
 from planasonix_orchestrator.graph.model import VariableValue
 from planasonix_orchestrator.graph.variables import TemplateError, UnknownVariableError, render
@@ -34,10 +35,11 @@ class Surroundings:
 
 
 class PipelineRun:
-    """Runs the steps of a plan one by one, in any order in which inputs come first.
+    """Runs the steps of a plan, in any order in which inputs come first, each once.
 
     A step whose upstream steps have not run here (a selection of ops, a re-execution from failure) gets its inputs
-    all the same: what is missing is built again from the sources. Safe to use from several threads.
+    all the same: what is missing is built again from the sources. Safe to use from several threads. `meter` measures
+    what the steps cost.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class PipelineRun:
         self._configs = configs
         self._steps = {step.node_id: step for step in plan.steps}
         self._op_steps = {step.op_name: step for step in plan.steps}
-        self._relations: dict[str, Relation] = {}
-        self._building = threading.Lock()
+        self._results: dict[str, NodeResult] = {}
+        self._turns = {step.node_id: Turns() for step in plan.steps}
+        self.meter = UsageMeter()
 
     def step_of(self, op_name: str) -> Step:
         """Return the step that an op of the job stands for."""
@@ -73,15 +76,26 @@ class PipelineRun:
             self._build_missing_inputs(step, log=log)
             return self._run(step, config=config, log=log)
 
-        return run_interruptibly(work, session=self._session, seconds=step.timeout_seconds)
+        return run_interruptibly(work, seconds=step.timeout_seconds)
 
     def input_relations(self, step: Step) -> tuple[Relation, ...]:
         """Return the relations that have arrived at a step, in edge order."""
-        return tuple(self._relations[edge.node_id] for edge in step.inputs)
+        return tuple(self._relation_of(edge.node_id) for edge in step.inputs)
+
+    def _relation_of(self, node_id: str) -> Relation:
+        relation = self._results[node_id].relation
+        assert relation is not None  # noqa: S101  (only destinations have none, and no edge starts there)
+        return relation
 
     def _run(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
+        with self._turns[step.node_id].turn():  # of the step itself, and of those that miss what it yields
+            if step.node_id not in self._results:
+                self._results[step.node_id] = self._run_node(step, config=config, log=log)
+            return self._results[step.node_id]
+
+    def _run_node(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
         node_type = self.surroundings.catalog.get(step.type)
-        result = run_node(
+        return run_node(
             node_type,
             config=resolve_config(node_type, step=step, config=config, variables=self._variables),
             inputs=self._inputs(step),
@@ -95,24 +109,20 @@ class PipelineRun:
                 log=log,
             ),
         )
-        if result.relation is not None:
-            self._relations[step.node_id] = result.relation
-        return result
 
     def _inputs(self, step: Step) -> Inputs:
         ports: dict[str, list[NamedRelation]] = {}
         for edge in step.inputs:
-            named = NamedRelation(name=edge.name, relation=self._relations[edge.node_id])
+            named = NamedRelation(name=edge.name, relation=self._relation_of(edge.node_id))
             ports.setdefault(edge.port, []).append(named)
         return Inputs(ports)
 
     def _build_missing_inputs(self, step: Step, *, log: Log) -> None:
-        with self._building:
-            missing = self._missing_upstream(step)
-            for upstream in self.plan.steps:
-                if upstream.node_id in missing:
-                    log.info("Building %s again: it is not part of this run", upstream.node_id)
-                    self._rebuild(upstream, log=log)
+        missing = self._missing_upstream(step)
+        for upstream in self.plan.steps:
+            if upstream.node_id in missing:
+                log.info("Building %s again: it is not part of this run", upstream.node_id)
+                self._rebuild(upstream, log=log)
 
     def _rebuild(self, step: Step, *, log: Log) -> None:
         try:
@@ -127,7 +137,7 @@ class PipelineRun:
         ahead = [step]
         while ahead:
             for edge in ahead.pop().inputs:
-                if edge.node_id not in self._relations and edge.node_id not in missing:
+                if edge.node_id not in self._results and edge.node_id not in missing:
                     missing.add(edge.node_id)
                     ahead.append(self._steps[edge.node_id])
         return missing

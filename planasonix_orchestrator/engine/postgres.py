@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from planasonix_orchestrator.engine.connections import Connections, PostgresConnection, Secret
-from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.stopping import stoppable
 from planasonix_orchestrator.engine.stream import BatchStream
 from planasonix_orchestrator.errors import MissingExtraError, NodeError, NodeInterruptedError
 
@@ -30,25 +30,26 @@ _CANCELED_TEXT = "canceling statement due to user request"
 
 
 @contextmanager
-def transaction(connections: Connections, connection_id: str, *, session: Session) -> Iterator["Cursor"]:
+def transaction(connections: Connections, connection_id: str) -> Iterator["Cursor"]:
     """Lend a cursor in a transaction that is committed when the block ends well and rolled back otherwise.
 
-    `session.interrupt` cancels what runs on it. PostgreSQL's errors come out as `NodeError`.
+    What runs on it is canceled when the `Work` of this thread is stopped. PostgreSQL's errors come out as `NodeError`.
     """
     try:
         from adbc_driver_postgresql import dbapi
     except ModuleNotFoundError as error:
         raise MissingExtraError("PostgreSQL", extra="postgres") from error
-    url, secrets = _url(connections.postgres(connection_id), environment=connections.environment)
+    known = connections.postgres(connection_id)
+    url, secrets = _url(known, environment=connections.environment)
     try:
-        with dbapi.connect(url) as connection, connection.cursor() as cursor, session.stoppable(cursor.adbc_cancel):
+        with dbapi.connect(url) as connection, connection.cursor() as cursor, stoppable(cursor.adbc_cancel):
             yield cursor
             connection.commit()
     except (dbapi.Error, pa.ArrowException, OSError) as error:  # the last two: as they come out of an Arrow reader
         if getattr(error, "sqlstate", None) == _CANCELED or _CANCELED_TEXT in str(error):
             raise NodeInterruptedError from None
         # Without `from error`: its text may hold what was just scrubbed.
-        raise NodeError(f"connection {connection_id!r}: {_scrubbed(_message(str(error)), secrets)}") from None
+        raise NodeError(f"connection {known.id!r}: {_scrubbed(_message(str(error)), secrets)}") from None
 
 
 def copy_in(cursor: "Cursor", stream: BatchStream, *, table: str) -> None:

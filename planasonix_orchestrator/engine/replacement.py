@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from planasonix_orchestrator.engine.stopping import last_stop
 from planasonix_orchestrator.errors import NodeError
 
 _PART = ".part"
@@ -44,6 +45,7 @@ def replaced_file(target: Path) -> Iterator[Path]:
         if target.exists():
             shutil.copymode(target, part)
         _sync(part)
+        last_stop()
         part.replace(target)
         _sync(target.parent)
 
@@ -64,6 +66,7 @@ def replaced_folder(target: Path, *, suffix: str) -> Iterator[Path]:
         for path in sorted(part.rglob("*")):
             _sync(path)
         _sync(part)
+        last_stop()
         if not target.exists():
             part.rename(target)
         else:

@@ -2,8 +2,8 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from planasonix_orchestrator.engine.faults import DATA_ERRORS, as_node_error
 from planasonix_orchestrator.engine.relation import SCHEMA, Column, Relation, column, name_of, quoted, stored_name
+from planasonix_orchestrator.engine.stopping import Turns, stoppable, wait_until
 from planasonix_orchestrator.engine.stream import BatchStream
 from planasonix_orchestrator.engine.types import size_of
 from planasonix_orchestrator.errors import NodeError, NodeInterruptedError, NodeOutOfMemoryError, UpstreamNodeError
@@ -34,9 +35,9 @@ class Session:
         self._spill = spill
         self._database = duckdb.connect(config=_configuration(spill, memory_limit, threads))
         self._database.execute(f"CREATE SCHEMA {SCHEMA}")
-        self._stops: dict[object, Callable[[], None]] = {}
-        self._lock = threading.Lock()
-        self._files: dict[Path, threading.Lock] = {}
+        self._turns: dict[Hashable, Turns] = {}  # for relations by name, for attached files by path
+        self._cursors: set[duckdb.DuckDBPyConnection] = set()  # lent now
+        self._changed = threading.Condition()  # the cursors
         self._kinds: dict[str, Literal["VIEW", "TABLE"]] = {}  # of each relation, as DuckDB keeps it
         self._read_files: dict[str, tuple[Path, ...]] = {}  # of each view
         self._reads: dict[str, tuple[str, ...]] = {}  # of each view, the relations that it reads
@@ -46,7 +47,7 @@ class Session:
 
         `files` are those that the view reads each time; see `keep_rows_of`.
         """
-        with self.cursor() as cursor:
+        with self._turn(name), self.cursor() as cursor:
             self._drop(cursor, name)
             cursor.execute(f"CREATE VIEW {_sql(name)} AS {query.sql('duckdb')}")
             self._kinds[name] = "VIEW"
@@ -57,7 +58,10 @@ class Session:
     def materialise(self, relation: Relation) -> Relation:
         """Replace a view by a table of its rows, under the same name, and return it with its figures."""
         rows_name = _unfinished(relation.name)
-        with self.cursor() as cursor:
+        with self._turn(relation.name), self.cursor() as cursor:
+            if self._kinds.get(relation.name) == "TABLE":  # another node has needed its rows meanwhile
+                rows = _number(cursor, exp.select("count(*)").from_(relation.table()).sql("duckdb"))
+                return replace(relation, materialised=True, rows=rows, bytes_shuffled=_size(cursor, relation))
             rows = _number(cursor, f"CREATE OR REPLACE TABLE {rows_name} AS FROM {_sql(relation.name)}")
             cursor.execute("BEGIN")
             cursor.execute(f"DROP VIEW {_sql(relation.name)}")
@@ -70,10 +74,24 @@ class Session:
             return replace(relation, materialised=True, rows=rows, bytes_shuffled=_size(cursor, relation))
 
     def keep_rows_of(self, target: Path) -> None:
-        """Keep the rows of all views that read `target`, a file or folder, because it is about to be replaced."""
-        for name, files in tuple(self._read_files.items()):
-            if any(target == file or target in file.parents for file in files):
-                self.materialise(Relation(name=name, columns=self.columns(_all(name))))
+        """Keep the rows of all views that read `target`, a file or folder, because it is about to be replaced.
+
+        Returns when nobody reads it any longer. Not to be called while a cursor is lent to this thread.
+        """
+        names = [
+            name
+            for name, files in tuple(self._read_files.items())
+            if any(target == file or target in file.parents for file in files)
+        ]
+        for name in names:
+            self.materialise(Relation(name=name, columns=self.columns(_all(name))))
+        if names:
+            self._wait_for_readers()
+
+    def _wait_for_readers(self) -> None:
+        with self._changed:
+            readers = set(self._cursors)
+        wait_until(lambda: readers.isdisjoint(self._cursors), condition=self._changed)
 
     def columns(self, query: exp.Query) -> tuple[Column, ...]:
         """Return the columns of a query; no row is read."""
@@ -94,7 +112,7 @@ class Session:
                 for field in batches.schema
             )
         ).from_("arrow_stream")
-        with self.cursor() as cursor:
+        with self._turn(name), self.cursor() as cursor:
             self._drop(cursor, name)
             cursor.register("arrow_stream", stream.reader)
             try:
@@ -111,7 +129,7 @@ class Session:
 
     def retype(self, relation: Relation, types: Mapping[str, str]) -> Relation:
         """Change the types of columns of a materialised relation; a value that does not fit is an error."""
-        with self.cursor() as cursor:
+        with self._turn(relation.name), self.cursor() as cursor:
             for name, type_ in types.items():
                 cursor.execute(
                     f"ALTER TABLE {_sql(relation.name)} ALTER COLUMN {quoted(name).sql('duckdb')} TYPE {type_}"
@@ -181,9 +199,7 @@ class Session:
 
         Users of one file take turns. Another process that has the file open is an error.
         """
-        with self._lock:
-            turn = self._files.setdefault(path, threading.Lock())
-        with turn:
+        with self._turn(path):
             name = f"file {path}"
             with self.cursor() as cursor:
                 literal = exp.Literal.string(str(path)).sql("duckdb")
@@ -196,10 +212,10 @@ class Session:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Lend a cursor for one piece of work; `interrupt` reaches whatever runs on it."""
+        """Lend a cursor for one piece of work; whatever runs on it ends when the `Work` of this thread is stopped."""
         cursor = self._database.cursor()
         try:
-            with self.stoppable(cursor.interrupt):
+            with self._lent(cursor), stoppable(cursor.interrupt):
                 yield cursor
         except duckdb.Error as error:
             raise as_node_error(error) from error
@@ -207,22 +223,18 @@ class Session:
             cursor.close()
 
     @contextmanager
-    def stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Call `stop` if the session is interrupted while the block runs; for work outside DuckDB."""
-        key = object()
-        with self._lock:
-            self._stops[key] = stop
+    def _lent(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        with self._changed:
+            self._cursors.add(cursor)
         try:
             yield
         finally:
-            with self._lock:
-                del self._stops[key]
+            with self._changed:
+                self._cursors.discard(cursor)
+                self._changed.notify_all()
 
-    def interrupt(self) -> None:
-        """Stop everything that runs now; each raises in its own thread."""
-        with self._lock:
-            for stop in self._stops.values():
-                stop()
+    def _turn(self, key: Hashable) -> AbstractContextManager[None]:
+        return self._turns.setdefault(key, Turns()).turn()
 
     def _drop(self, cursor: duckdb.DuckDBPyConnection, name: str) -> None:
         kind = self._kinds.pop(name, None)

@@ -12,6 +12,7 @@ from dagster import JobDefinition
 
 from planasonix_orchestrator.dagster_defs.interruption import NodeTimeoutError, run_interruptibly
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.stopping import last_stop
 from planasonix_orchestrator.errors import NodeError
 from tests.dagster_defs.pipelines import document, events_of, execute, failure_of, job_of, metadata_of, node
 
@@ -46,22 +47,26 @@ def test_a_node_within_its_limit_is_left_alone(tmp_path: Path) -> None:
     assert metadata_of(result, "slow")["planasonix/rows_out"] == 10
 
 
-def test_an_error_within_the_limit_stays_what_it_is(tmp_path: Path) -> None:
+def test_an_error_within_the_limit_stays_what_it_is() -> None:
     """Only what happens past the limit is told as a timeout."""
 
     def fail() -> None:
         raise TimeoutError("of a socket")
 
-    with Session(spill=tmp_path) as session, pytest.raises(TimeoutError, match="of a socket"):
-        run_interruptibly(fail, session=session, seconds=30)
+    with pytest.raises(TimeoutError, match="of a socket"):
+        run_interruptibly(fail, seconds=30)
 
 
-def test_work_that_can_not_be_interrupted_counts_as_done(tmp_path: Path) -> None:
-    """Work that ends well but late has been done; telling otherwise would make it be done twice."""
+def test_work_that_can_not_be_interrupted_counts_as_done() -> None:
+    """Work that is past its last stop has been done though it ends late; telling otherwise would do it twice."""
     released = threading.Event()
+
+    def commit() -> bool:
+        last_stop()
+        return released.wait()
+
     threading.Timer(0.3, released.set).start()
-    with Session(spill=tmp_path) as session:
-        assert run_interruptibly(released.wait, session=session, seconds=0.01)
+    assert run_interruptibly(commit, seconds=0.01)
 
 
 def test_the_limit_reaches_the_next_query_too(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_the_limit_reaches_the_next_query_too(tmp_path: Path) -> None:
             query()
 
         with pytest.raises(NodeTimeoutError):
-            run_interruptibly(swallow_one_interrupt, session=session, seconds=0.2)
+            run_interruptibly(swallow_one_interrupt, seconds=0.2)
 
 
 CANCELED_RUN = """

@@ -22,37 +22,66 @@ def burn(seconds: float) -> None:
 
 def test_cpu_of_all_threads_counts() -> None:
     """Seconds of CPU, of other threads too; waiting costs nothing."""
-    meter = UsageMeter()
-    threads = [threading.Thread(target=burn, args=(0.2,)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    threading.Event().wait(0.5)
-    assert 0.4 <= meter.read().cpu_seconds < 0.8
+    with UsageMeter().measured() as used:
+        threads = [threading.Thread(target=burn, args=(0.2,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        threading.Event().wait(0.5)
+        assert 0.4 <= used().cpu_seconds < 0.8
 
 
 def test_duckdbs_threads_count(tmp_path: Path) -> None:
     """CPU that DuckDB uses in its own threads is that of the run's process."""
-    with Session(spill=tmp_path, threads=2) as session, session.cursor() as cursor:
-        meter, before = UsageMeter(), time.thread_time()
+    with (
+        Session(spill=tmp_path, threads=2) as session,
+        session.cursor() as cursor,
+        UsageMeter().measured() as used,
+    ):
+        before = time.thread_time()
         cursor.execute("SELECT count(*) FROM range(60000000) AS a(n) WHERE hash(n) % 7 = 1").fetchall()
         of_this_thread = time.thread_time() - before
-    assert meter.read().cpu_seconds > of_this_thread
+        assert used().cpu_seconds > of_this_thread
+
+
+def test_no_cpu_counts_twice() -> None:
+    """Of nodes that work at the same time, each has what its thread used, and together no more than the process."""
+    meter, began = UsageMeter(), time.process_time()
+    costs: dict[float, float] = {}
+
+    def work(seconds: float) -> None:
+        with meter.measured() as used:
+            burn(seconds)
+            all_done.wait()
+            costs[seconds] = used().cpu_seconds
+
+    all_done = threading.Barrier(3)
+    threads = [threading.Thread(target=work, args=(seconds,)) for seconds in (0.0, 0.1, 0.4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0.45 < sum(costs.values()) <= time.process_time() - began
+    assert costs[0.0] < 0.1 <= costs[0.1] < 0.25 < costs[0.4]
 
 
 def test_the_peak_is_that_of_the_time_measured() -> None:
     """Memory that is gone again counts, and only while it was there; by a kernel that can't tell, the peak so far."""
     meter = UsageMeter()
-    before = meter.read().peak_memory_bytes
-    held = b"x" * (200 * MEGABYTE)
-    size = len(held)
-    del held
+    with meter.measured() as used:
+        before = used().peak_memory_bytes
+        held = b"x" * (200 * MEGABYTE)
+        size = len(held)
+        del held
+        with meter.measured() as used_later:  # does not start the first one's peak again
+            later = used_later().peak_memory_bytes
+        after = used().peak_memory_bytes
     if not os.access("/proc/self/clear_refs", os.W_OK):
-        assert meter.read().peak_memory_bytes == peak_so_far() >= size
+        assert after == peak_so_far() >= size
         return
-    assert meter.read().peak_memory_bytes - before > 0.9 * size
-    assert UsageMeter().read().peak_memory_bytes - before < 0.1 * size
+    assert after - before > 0.9 * size
+    assert later - before < 0.1 * size
 
 
 def test_the_peak_so_far_is_known_everywhere() -> None:

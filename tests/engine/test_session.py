@@ -1,7 +1,6 @@
 """The session: exact figures, memory, threads, retries, and errors that say which node is to blame."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sqlglot import exp
 from planasonix_orchestrator.engine.faults import as_node_error
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.engine.stopping import Work
 from planasonix_orchestrator.errors import NodeError, NodeInterruptedError, NodeOutOfMemoryError
 
 ENDLESS = "SELECT sum(a.range * b.range) AS total FROM range(10000000) AS a, range(10000000) AS b"
@@ -127,18 +127,20 @@ def test_interrupt_stops_what_runs_in_other_threads(session: Session) -> None:
     relation = session.define("n", query(ENDLESS))
     errors: list[NodeError] = []
 
-    def work() -> None:
+    work = Work()
+
+    def materialise() -> None:
         try:
-            session.materialise(relation)
+            work.do(lambda: session.materialise(relation))
         except NodeError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=materialise)
     thread.start()
-    started = time.monotonic()
-    while thread.is_alive() and time.monotonic() - started < 20:
-        session.interrupt()
-        thread.join(0.05)
+    while not session._cursors:
+        pass
+    work.stop(KeyboardInterrupt)
+    thread.join()
     assert [type(error) for error in errors] == [NodeInterruptedError]
 
 

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from planasonix_orchestrator.engine.connections import Connections, PostgresConnection, Secret
+from planasonix_orchestrator.engine.stopping import Work
 from planasonix_orchestrator.errors import NodeError, NodeInterruptedError
 from planasonix_orchestrator.nodes.sources.postgres import PostgresSource, PostgresSourceConfig
 from tests.nodes.workbench import Workbench, workbench
@@ -175,16 +176,21 @@ def test_an_interrupt_cancels_the_query(bench: Workbench) -> None:
     """A query that PostgreSQL takes for ever over ends soon, as an interrupt."""
     errors: list[NodeError] = []
 
-    def work() -> None:
+    config = {"connectionId": "PG", "query": "SELECT pg_sleep(60)::text AS s"}
+    work = Work()
+
+    def read() -> None:
         try:
-            bench.run(PostgresSource(), {"connectionId": "PG", "query": "SELECT pg_sleep(60)::text AS s"})
+            work.do(lambda: bench.run(PostgresSource(), config))
         except NodeError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=read)
     thread.start()
+    while not work._stops:
+        pass
     started = time.monotonic()
-    while thread.is_alive() and time.monotonic() - started < 20:
-        bench.session.interrupt()
-        thread.join(0.1)
+    work.stop(KeyboardInterrupt)
+    thread.join()
+    assert time.monotonic() - started < 20
     assert [type(error) for error in errors] == [NodeInterruptedError]

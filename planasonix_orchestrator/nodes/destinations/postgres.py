@@ -9,6 +9,7 @@ from planasonix_orchestrator.engine.names import TableName, literal, parse_table
 from planasonix_orchestrator.engine.postgres import copy_in, transaction
 from planasonix_orchestrator.engine.postgres_types import staged, target_type
 from planasonix_orchestrator.engine.relation import Column, Relation
+from planasonix_orchestrator.engine.stopping import last_stop
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import Destination, NodeContext, Written
 from planasonix_orchestrator.nodes.columns import find_columns
@@ -81,7 +82,7 @@ class PostgresDestination(Destination[PostgresDestinationConfig]):
     def write(self, config: PostgresDestinationConfig, rows: Relation, context: NodeContext) -> Written:
         """Write all rows in one transaction."""
         keys = tuple(find_columns(rows, config.keys))
-        with transaction(context.connections, config.connection_id, session=context.session) as cursor:
+        with transaction(context.connections, config.connection_id) as cursor:
             table = _locked(cursor, parse_table_name(config.table))
             if config.pre_sql:
                 cursor.execute(config.pre_sql)
@@ -96,10 +97,11 @@ class PostgresDestination(Destination[PostgresDestinationConfig]):
                 _insert(cursor, table=table, inserted=inserted, empty_first=config.mode == "truncate")
             if config.post_sql:
                 cursor.execute(config.post_sql)
+            last_stop()
         return Written(
             rows=stream.rows,
             bytes=stream.bytes,
-            target=f"{config.connection_id}/{table}",
+            target=f"{context.connections.postgres(config.connection_id).id}/{table}",
             details={"mode": config.mode},
         )
 

@@ -60,7 +60,7 @@ class PostgresSource(Source[PostgresSourceConfig]):
     def read(self, config: PostgresSourceConfig, context: NodeContext) -> Relation:
         """Return the rows, in the order in which PostgreSQL sends them."""
         session = context.session
-        with transaction(context.connections, config.connection_id, session=session) as cursor:
+        with transaction(context.connections, config.connection_id) as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             rows = _rows(config)
             columns = [SourceColumn(field) for field in cursor.adbc_execute_schema(_select("*", rows=rows))]

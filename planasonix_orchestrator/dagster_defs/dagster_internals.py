@@ -1,0 +1,52 @@
+"""What this room takes of Dagster's internals: Dagster publishes how to define an executor, not what to make one of.
+
+The parts are those of its own in-process executor (dagster/_core/executor/in_process.py and
+dagster/_core/execution/plan/execute_plan.py of Dagster 1.13), so that a run writes the same events with either.
+"""
+
+from dagster._core.definitions.executor_definition import check_cross_process_constraints
+from dagster._core.definitions.job_base import IJob
+from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.events import DagsterEvent, EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable
+from dagster._core.execution.compute_logs import create_compute_log_file_key
+from dagster._core.execution.context.system import (
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    StepExecutionContext,
+)
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.step import ExecutionStep
+from dagster._core.execution.retries import RetryMode
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
+from dagster._utils.error import serializable_error_info_from_exc_info
+from dagster._utils.interrupts import pop_captured_interrupt
+from dagster_shared.utils.timing import format_duration
+
+__all__ = [
+    "MAX_RUNTIME_SECONDS_TAG",
+    "ActiveExecution",
+    "DagsterEvent",
+    "EngineEventData",
+    "ExecuteRunWithPlanIterable",
+    "ExecutionPlan",
+    "ExecutionStep",
+    "IJob",
+    "InstanceConcurrencyContext",
+    "PlanExecutionContext",
+    "PlanExecutionContextManager",
+    "PlanOrchestrationContext",
+    "ReconstructableJob",
+    "RetryMode",
+    "StepExecutionContext",
+    "check_cross_process_constraints",
+    "create_compute_log_file_key",
+    "dagster_event_sequence_for_step",
+    "format_duration",
+    "pop_captured_interrupt",
+    "serializable_error_info_from_exc_info",
+]
