@@ -7,10 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-
 from api_adapter.storage.daemon import last_heartbeat
-from api_adapter.storage.database import Database, open_database
+from api_adapter.storage.database import Connection, Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
 from api_adapter.storage.gauges import Gauges, read_gauges

@@ -2,9 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 
 _QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
 _HEARTBEAT = """
@@ -13,5 +11,5 @@ SELECT "timestamp" AT TIME ZONE 'UTC' AS time FROM daemon_heartbeats WHERE daemo
 
 def last_heartbeat(connection: Connection) -> datetime | None:
     """Return when the daemon that launches queued runs last gave a sign of life; None if it never did."""
-    found = rows(connection, _HEARTBEAT, {"daemon": _QUEUE_DAEMON})
+    found = connection.rows(_HEARTBEAT, {"daemon": _QUEUE_DAEMON})
     return found[0].time.astimezone(UTC) if found else None

@@ -1,20 +1,81 @@
 """The pooled way to Dagster's Postgres, and the one place where a lost database becomes an answer."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import psycopg2
 from psycopg2 import errors
-from sqlalchemy import Connection, Engine, Row, create_engine
+from psycopg2.extras import NamedTupleCursor
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api_adapter.errors import OverdueError, UnavailableError
 
 ResultT = TypeVar("ResultT")
 Parameters = Mapping[str, object]
+Row = Any  # a named tuple of the statement's columns
 
 _STATEMENT_TIMEOUT_SECONDS = 15
+_PARAMETER = re.compile(r"%\((\w+)\)s")
+# What the session has prepared is gone, or a table has changed since: a new session is as good as ever.
+_UNPREPARED = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+
+
+class Connection:
+    """A session, asked in the driver's own words: SQLAlchemy takes as long over a short statement as Postgres does."""
+
+    def __init__(self, driver: Any, *, prepared: MutableMapping[str, str]) -> None:
+        self._cursor = driver.cursor(cursor_factory=NamedTupleCursor)
+        self._prepared = prepared  # in this session: how each statement is called there
+        self._opening = ""
+
+    def rows(self, statement: str, parameters: Parameters | None = None) -> Sequence[Row]:
+        """Return the rows of a statement with parameters as ``%(name)s``; it is planned for their values."""
+        self._execute(statement, parameters)
+        found: Sequence[Row] = self._cursor.fetchall()
+        return found
+
+    def prepared_rows(self, statement: str, parameters: Parameters) -> Sequence[Row]:
+        """Return the rows of a statement that each session plans only once, whatever the parameters are.
+
+        Planning takes longer than a short read does. It is for statements that leave the planner one way only, by
+        their index and in its order, since it does not know the values then; and for those of which there are few,
+        since a session keeps each.
+        """
+        call = self._prepared.get(statement)
+        if call is None:
+            text, names = _numbered(statement)
+            name = f"read_{len(self._prepared)}"
+            self._execute(f"PREPARE {name} AS {text}")
+            call = f"EXECUTE {name} ({', '.join(f'%({one})s' for one in names)})"
+            self._prepared[statement] = call
+        return self.rows(call, parameters)
+
+    def do(self, statement: str) -> None:
+        """Run a statement that returns no rows."""
+        self._execute(statement)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Have all statements see the database as it is at the first of them, with which the transaction begins."""
+        self._opening = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+        try:
+            yield
+        finally:
+            if not self._cursor.connection.closed:
+                self._execute("ROLLBACK")
+
+    def _execute(self, statement: str, parameters: Parameters | None = None) -> None:
+        opening, self._opening = self._opening, ""
+        self._cursor.execute(opening + statement, parameters)
+
+
+class _LostError(Exception):
+    """A connection was lost; its cause is what the driver said."""
 
 
 class Database:
@@ -29,30 +90,48 @@ class Database:
 
     def read(self, work: Callable[[Connection], ResultT]) -> ResultT:
         """Return what `work` reads; all its statements see the same snapshot."""
-        return self.read_single(lambda connection: _in_snapshot(connection, work=work))
+
+        def read_all(connection: Connection) -> ResultT:
+            with connection.snapshot():
+                return work(connection)
+
+        return self.read_single(read_all)
 
     def read_single(self, work: Callable[[Connection], ResultT]) -> ResultT:
         """Return what `work` reads with a single statement, which spares the round trips of a transaction."""
         try:
-            return _with_connection(self._engine, work=work)
-        except PoolTimeoutError as error:
+            return self._read(work)
+        except _LostError as error:
+            raise UnavailableError("The database") from error.__cause__
+        except errors.QueryCanceled as error:
+            raise OverdueError from error
+        except (PoolTimeoutError, psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise UnavailableError("The database") from error
-        except DBAPIError as error:
-            if isinstance(error.orig, errors.QueryCanceled):
-                raise OverdueError from error
-            # A server that crashes amid a statement is told of by a plain DatabaseError now and then.
-            if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError):
-                raise UnavailableError("The database") from error
-            raise
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
+    def _read(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        """Do the work, and once more on a new connection if that is what it takes; all old ones are in doubt then."""
+        try:
+            return self._read_once(work)
+        except (_LostError, *_UNPREPARED):
+            self._engine.dispose()
+        return self._read_once(work)
 
-def rows(connection: Connection, statement: str, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
-    """Return the rows of a statement in the driver's own words (``%(name)s``), which spares compiling it each time."""
-    return connection.exec_driver_sql(statement, dict(parameters or {})).all()
+    def _read_once(self, work: Callable[[Connection], ResultT]) -> ResultT:
+        pooled = self._engine.raw_connection()
+        try:
+            return work(Connection(pooled, prepared=pooled.info))
+        except psycopg2.Error as error:
+            # A server that crashes amid a statement is told of by a plain DatabaseError now and then.
+            if self._engine.dialect.is_disconnect(error, pooled.dbapi_connection, None):  # type: ignore[arg-type]  # a protocol
+                pooled.invalidate(error)
+                raise _LostError from error
+            raise
+        finally:
+            pooled.close()
 
 
 def open_database(url: str) -> Database:
@@ -62,13 +141,16 @@ def open_database(url: str) -> Database:
         pool_size=10,
         max_overflow=10,
         pool_timeout=5,
+        pool_use_lifo=True,  # the session that has prepared the most
+        pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 3,
             "application_name": "planasonix-api",
             "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c default_transaction_read_only=on"
             # Answers are short; workers would take longer to start than they save.
-            " -c max_parallel_workers_per_gather=0 -c jit=off",
+            " -c max_parallel_workers_per_gather=0 -c jit=off"
+            " -c plan_cache_mode=force_generic_plan",  # of what was prepared: else it would be planned anew each time
             # A server that has vanished without a word is noticed within seconds.
             "keepalives_idle": 5,
             "keepalives_interval": 2,
@@ -79,23 +161,8 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
-def _in_snapshot(connection: Connection, *, work: Callable[[Connection], ResultT]) -> ResultT:
-    """Do the work in a transaction of our own making: the driver's would take a round trip more to set up."""
-    connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    try:
-        return work(connection)
-    finally:
-        if not connection.invalidated:
-            connection.exec_driver_sql("ROLLBACK")
-
-
-def _with_connection(engine: Engine, *, work: Callable[[Connection], ResultT]) -> ResultT:
-    """Do the work, and once more if its connection turns out to be lost: the pool has then dropped all old ones."""
-    try:
-        with engine.connect() as connection:
-            return work(connection)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-    with engine.connect() as connection:
-        return work(connection)
+@lru_cache(maxsize=1024)
+def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
+    """Return a statement with numbered parameters, as sessions prepare it, and the names of these in their order."""
+    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+    return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement), names

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection
-
+from api_adapter.storage.database import Connection
 from api_adapter.storage.events import Event, EventError
 from api_adapter.storage.runs import RunRecord
 from api_adapter.storage.story import END_EVENTS, read_story

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 from api_adapter.storage.runs import FINISHED, STATUS_OF, STATUSES
 
 RECENT = timedelta(hours=24)
@@ -41,7 +39,7 @@ _OPEN = sorted(STATUS_OF.keys() - set(_ENDED))
 
 def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
     """Return the counts with one statement; every status is there, with 0 where it has no run."""
-    found = rows(connection, _BY_STATUS, {"open": _OPEN, "ended": _ENDED, "since": now - RECENT})
+    found = connection.rows(_BY_STATUS, {"open": _OPEN, "ended": _ENDED, "since": now - RECENT})
     runs = dict.fromkeys([*STATUSES, _CANCELING.lower()], 0)
     for row in found:
         runs["canceling" if row.status == _CANCELING else STATUS_OF[row.status]] += row.number

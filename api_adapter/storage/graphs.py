@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
 
-from sqlalchemy import Connection
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.names import decode_name
 
@@ -39,7 +37,7 @@ class GraphReader:
             return ()
         nodes = self._read.get(snapshot_id)
         if nodes is None:
-            found = rows(connection, _SNAPSHOT, {"id": snapshot_id})
+            found = connection.prepared_rows(_SNAPSHOT, {"id": snapshot_id})
             if not found:
                 return ()
             nodes = parse_snapshot(found[0].snapshot_body)

@@ -7,10 +7,9 @@ the database user may not make them, everything works all the same.
 import logging
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import ProgrammingError
+from psycopg2 import ProgrammingError
 
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 from api_adapter.storage.outline import LONG_WAIT
 from api_adapter.storage.story import STORY_CONDITION
 
@@ -46,13 +45,13 @@ WHERE NOT indisvalid AND relname = ANY(%(names)s) AND pg_table_is_visible(pg_cla
 
 def create_indexes(connection: Connection) -> None:
     """Make the indexes that are missing, and again those whose making was broken off. Outside any transaction."""
-    rows(connection, "SELECT pg_advisory_lock(%(lock)s)", {"lock": _LOCK})
+    connection.rows("SELECT pg_advisory_lock(%(lock)s)", {"lock": _LOCK})
     try:
-        for row in rows(connection, _INVALID, {"names": [index.name for index in INDEXES]}):
-            connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {row.relname}")
+        for row in connection.rows(_INVALID, {"names": [index.name for index in INDEXES]}):
+            connection.do(f"DROP INDEX CONCURRENTLY IF EXISTS {row.relname}")
         for index in INDEXES:
-            connection.exec_driver_sql(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.name} ON {index.of}")
+            connection.do(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index.name} ON {index.of}")
     except ProgrammingError as error:  # this user does not own the tables
-        logger.warning("lists are slower without indexes of ours on Dagster's tables: %s", error.orig)
+        logger.warning("lists are slower without indexes of ours on Dagster's tables: %s", error)
     finally:
-        rows(connection, "SELECT pg_advisory_unlock(%(lock)s)", {"lock": _LOCK})
+        connection.rows("SELECT pg_advisory_unlock(%(lock)s)", {"lock": _LOCK})

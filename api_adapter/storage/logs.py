@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import Connection, Row
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection, Row
 from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, node_of, tell_line
 from api_adapter.storage.positions import LogPosition
 from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
@@ -135,7 +132,7 @@ def read_log(
 
     All statements must see the same snapshot of the database.
     """
-    found = rows(connection, _STATUS, {"run": run_id})
+    found = connection.prepared_rows(_STATUS, {"run": run_id})
     if not found:
         return None
     reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
@@ -153,13 +150,13 @@ def read_log(
 
 def read_log_end(connection: Connection, *, run_id: str) -> LogPosition:
     """Return the position of one who has read the whole log of a run as it is now."""
-    newest = rows(connection, _NEWEST, {"run": run_id})
+    newest = connection.prepared_rows(_NEWEST, {"run": run_id})
     return _position(connection, run_id=run_id, before=LogPosition(), read=newest[0].id if newest else 0)
 
 
 def read_log_state(connection: Connection, *, run_id: str, missing: Sequence[int]) -> LogState | None:
     """Return how far a run has come, with one cheap statement; None if there is no such run."""
-    found = rows(connection, _STATE, {"run": run_id, "missing": list(missing)})
+    found = connection.prepared_rows(_STATE, {"run": run_id, "missing": list(missing)})
     return (
         LogState(status=STATUS_OF[found[0].status], newest=found[0].newest, filled=found[0].filled) if found else None
     )
@@ -167,7 +164,7 @@ def read_log_state(connection: Connection, *, run_id: str, missing: Sequence[int
 
 def has_writers(connection: Connection) -> bool:
     """Tell whether events are being written at this moment."""
-    ((writing,),) = rows(connection, _WRITERS)
+    ((writing,),) = connection.rows(_WRITERS)
     return bool(writing)
 
 
@@ -177,7 +174,7 @@ def without_dead_gaps(connection: Connection, *, run_id: str, position: LogPosit
     To be asked in a new snapshot, once there has been a moment without writers since the position was made: whatever
     was being written when it was made is visible by now, or never will be.
     """
-    found = rows(connection, _VISIBLE_OF_RUN, {"ids": list(position.missing), "run": run_id})
+    found = connection.prepared_rows(_VISIBLE_OF_RUN, {"ids": list(position.missing), "run": run_id})
     return LogPosition(last=position.last, missing=tuple(row.id for row in found))
 
 
@@ -186,10 +183,10 @@ def _position(connection: Connection, *, run_id: str, before: LogPosition, read:
     last = max(before.last, read)
     visible: set[int] = set()
     if before.missing:
-        visible = {row.id for row in rows(connection, _VISIBLE, {"ids": list(before.missing)})}
+        visible = {row.id for row in connection.prepared_rows(_VISIBLE, {"ids": list(before.missing)})}
     still_missing = [event_id for event_id in before.missing if event_id not in visible or event_id > read]
     begin = before.last
-    if not begin and (oldest := rows(connection, _OLDEST, {"run": run_id})):
+    if not begin and (oldest := connection.prepared_rows(_OLDEST, {"run": run_id})):
         begin = oldest[0].id - _BEFORE_OLDEST
     gaps = _gaps(connection, first=max(begin, last - _LOOK_BACK) + 1, last=last)
     return LogPosition(last=last, missing=tuple([*still_missing, *gaps][-_MOST_MISSING:]))
@@ -199,7 +196,7 @@ def _gaps(connection: Connection, *, first: int, last: int) -> list[int]:
     """Return the newest ids from `first` to `last` that are not visible, ascending."""
     if first > last:
         return []
-    found = rows(connection, _GAPS, {"first": first, "last": last, "most": _MOST_MISSING})
+    found = connection.prepared_rows(_GAPS, {"first": first, "last": last, "most": _MOST_MISSING})
     newest_first = (event_id for gap in found for event_id in range(gap.last, gap.first - 1, -1))
     return list(islice(newest_first, _MOST_MISSING))[::-1]
 
@@ -229,10 +226,10 @@ class _Reader:
 
     def newest(self) -> int:
         """Return the id of the run's newest event; 0 if there is none."""
-        found = rows(self._connection, _NEWEST, self._parameters)
+        found = self._connection.prepared_rows(_NEWEST, self._parameters)
         return found[0].id if found else 0
 
-    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Row[Any]]:
+    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Row]:
         """Yield the events that may be lines: first those that were missing, then those behind the last."""
         if after.missing:
             yield from self._fetch(_LATE, {"missing": list(after.missing)})
@@ -244,9 +241,9 @@ class _Reader:
                 return
             last, most = events[-1][0], max(limit // 10, _FEWEST_AT_ONCE)
 
-    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Row[Any]]:
+    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Row]:
         text = statement.format(conditions=self._conditions_text)
-        return rows(self._connection, text, {**self._parameters, **parameters})
+        return self._connection.prepared_rows(text, {**self._parameters, **parameters})
 
     def _conditions(self) -> Iterator[str]:
         if self._filter.level != "debug":
@@ -265,8 +262,8 @@ class _Reader:
         In jobs that were not compiled by us steps may have other names, and a node several of them.
         """
         self._parameters["step"] = encode_name(node_id) if node_id else ""
-        if rows(self._connection, _HAS_STEP, self._parameters):
+        if self._connection.prepared_rows(_HAS_STEP, self._parameters):
             return "step_key = %(step)s"
-        steps = [row.step_key for row in rows(self._connection, _STEPS, self._parameters)]
+        steps = [row.step_key for row in self._connection.rows(_STEPS, self._parameters)]
         self._parameters["steps"] = [step for step in steps if node_of(step) == node_id]
         return "step_key = ANY(%(steps)s)"

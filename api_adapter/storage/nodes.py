@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from api_adapter.storage.database import Connection
 from api_adapter.storage.events import EventError
 from api_adapter.storage.graphs import GraphNode
 from api_adapter.storage.runs import RunRecord

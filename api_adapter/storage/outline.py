@@ -12,11 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from threading import Lock
-from typing import Any
 
-from sqlalchemy import Connection, Row
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection, Row
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX
 
@@ -122,7 +119,7 @@ class _Known:
         self.jobs.setdefault(pipeline_id, set()).add(job)
         self.owners.setdefault(job, set()).add(pipeline_id)
 
-    def see(self, runs: Iterable[Row[Any]]) -> None:
+    def see(self, runs: Iterable[Row]) -> None:
         for run in runs:
             if run.id in self.recent or run.id <= self.newest - _OVERLAP:
                 continue
@@ -141,7 +138,7 @@ class View:
     It may be behind: `NEWS`, with `parameters`, tells in the same statement whether there are runs it has not seen.
     """
 
-    def __init__(self, known: _Known | None, *, halvings: dict[datetime, Row[Any]], lock: Lock) -> None:
+    def __init__(self, known: _Known | None, *, halvings: dict[datetime, Row], lock: Lock) -> None:
         self._known = known
         self._halvings = halvings
         self._lock = lock
@@ -158,7 +155,7 @@ class View:
 
     def has_news(self, connection: Connection) -> bool:
         """Tell whether there are runs now that the view has not seen."""
-        return self.knows and bool(rows(connection, f"SELECT {NEWS}", self.parameters)[0].news)
+        return self.knows and bool(connection.prepared_rows(f"SELECT {NEWS}", self.parameters)[0].news)
 
     def jobs_of(self, pipelines: Collection[str]) -> Jobs | None:
         """Return the jobs that have run for these pipelines, under old names too; None if not known."""
@@ -195,12 +192,12 @@ class View:
         lo: int = self._halve(connection, moment=moment - _LONGEST_SHORT_WAIT - self._stray).lo
         return lo
 
-    def _halve(self, connection: Connection, *, moment: datetime) -> Row[Any]:
+    def _halve(self, connection: Connection, *, moment: datetime) -> Row:
         """Return the bounds of a moment. Those of a moment that has passed stay true, whatever runs come."""
         kept = self._halvings.get(moment)
         if kept is not None:
             return kept
-        found = rows(connection, _BISECT, {"newest": self._newest, "moment": moment})[0]
+        found = connection.rows(_BISECT, {"newest": self._newest, "moment": moment})[0]
         if found.hi <= self._newest - _OVERLAP:
             if len(self._halvings) >= _MOST_HALVINGS:
                 self._halvings.clear()
@@ -213,16 +210,16 @@ class Outline:
 
     def __init__(self) -> None:
         self._known: _Known | None = None
-        self._halvings: dict[datetime, Row[Any]] = {}
+        self._halvings: dict[datetime, Row] = {}
         self._lock = Lock()
 
     def look(self, connection: Connection) -> None:
         """Look at every run: some seconds for a million. Before it has been called, nothing is known."""
-        ((newest, latest, stray),) = rows(connection, _ALL_TIMES)
+        ((newest, latest, stray),) = connection.rows(_ALL_TIMES)
         known = _Known(newest or 0, latest or datetime.min.replace(tzinfo=UTC), stray or timedelta())
-        for job in rows(connection, _ALL_JOBS):
+        for job in connection.rows(_ALL_JOBS):
             known.add_job(job.pipeline_name, pipeline_id=job.pipeline_id)
-        for told in rows(connection, _ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
+        for told in connection.rows(_ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
             known.triggers[told.trigger] = ids = array("q", bytes(told.ids))
             ids.byteswap()  # Postgres sends the highest byte first
         known.recent = {run.id for run in _visible(connection, known)}
@@ -240,7 +237,7 @@ class Outline:
             visible = _visible(connection, known)
             fresh = [run.id for run in visible if run.id not in known.recent]
             if fresh:
-                seen = rows(connection, _THESE, {"ids": fresh})
+                seen = connection.rows(_THESE, {"ids": fresh})
                 with self._lock:
                     known.see(seen)
             if len(visible) < _AT_ONCE:
@@ -248,5 +245,5 @@ class Outline:
         return View(known, halvings=self._halvings, lock=self._lock)
 
 
-def _visible(connection: Connection, known: _Known) -> list[Row[Any]]:
-    return list(rows(connection, _VISIBLE, {"after": known.newest - _OVERLAP, "most": _AT_ONCE}))
+def _visible(connection: Connection, known: _Known) -> list[Row]:
+    return list(connection.prepared_rows(_VISIBLE, {"after": known.newest - _OVERLAP, "most": _AT_ONCE}))

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
+from api_adapter.storage.database import Connection
 from api_adapter.storage.events import Event
 from api_adapter.storage.lines import node_of
 from api_adapter.storage.story import CAPTURE_EVENTS, read_story

@@ -7,9 +7,8 @@ from itertools import islice, takewhile
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Row
 
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection, Row
 from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.outline import (
     DAGSTER_TRIGGERS,
@@ -186,24 +185,24 @@ def list_runs_at_once(
 
 def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
     """Return a run, or None if there is none of this id."""
-    found = rows(connection, _ONE, {"run_id": dagster_id})
+    found = connection.prepared_rows(_ONE, {"run_id": dagster_id})
     return _record(found[0]) if found else None
 
 
 def read_statuses(connection: Connection, *, dagster_ids: Collection[str]) -> Mapping[str, RunStatus]:
     """Return the statuses of these runs, those left out that do not exist."""
-    return {row.run_id: STATUS_OF[row.status] for row in rows(connection, _STATUSES, {"run_ids": list(dagster_ids)})}
+    return {row.run_id: STATUS_OF[row.status] for row in connection.rows(_STATUSES, {"run_ids": list(dagster_ids)})}
 
 
 def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
     """Return a run and the id of its newest event (0 if it has none); None if there is no such run."""
-    found = rows(connection, _STATE, {"run_id": dagster_id})
+    found = connection.prepared_rows(_STATE, {"run_id": dagster_id})
     return RunState(run=_record(found[0]), last_event=found[0].last_event or 0) if found else None
 
 
 def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRecord, RunRequest] | None:
     """Return a run and what it was started with; None if there is none of this id."""
-    found = rows(connection, _STARTED, {"run_id": dagster_id})
+    found = connection.prepared_rows(_STARTED, {"run_id": dagster_id})
     if not found:
         return None
     body = decode_json(found[0].run_body)
@@ -245,6 +244,7 @@ _HAPPENED = "coalesce(to_timestamp(start_time), create_timestamp::timestamptz)"
 
 # Where runs are read in the order of their ids: each is one range of one index for each job and status.
 # Rows are compared as a whole where the planner would else walk another index and hope to meet enough rows soon.
+_BOUNDS = "id < %(below)s AND id >= %(least)s"
 _ALL = "SELECT {columns} FROM runs WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s"
 _OF_STATUS = """
 SELECT mine.* FROM unnest(%(statuses)s::text[]) AS wanted(status) CROSS JOIN LATERAL (
@@ -294,7 +294,7 @@ class Page:
             **view.parameters,
         }
 
-    def fetch(self, statement: str) -> list[Row[Any]]:
+    def fetch(self, statement: str) -> list[Row]:
         """Return the rows of a statement over ``{runs}``: the runs, or the newest `limit` of each of their ranges."""
         if self._filter.pipelines is not None and not self._filter.pipelines:
             return []
@@ -306,11 +306,14 @@ class Page:
                 return self._fetch_of_ids(statement, ids)
         return self._fetch(statement, [self._range(), *self._long_waits()])
 
-    def _fetch(self, statement: str, ranges: Sequence[str]) -> list[Row[Any]]:
+    def _fetch(self, statement: str, ranges: Sequence[str]) -> list[Row]:
         runs = " UNION ALL ".join(f"({one})" for one in ranges)
-        return list(rows(self._connection, statement.format(runs=runs), self._parameters))
+        text = statement.format(runs=runs)
+        if self._parameters["limit"] is None:
+            return list(self._connection.rows(text, self._parameters))
+        return list(self._connection.prepared_rows(text, self._parameters))
 
-    def _fetch_of_ids(self, statement: str, ids: Iterator[int]) -> list[Row[Any]]:
+    def _fetch_of_ids(self, statement: str, ids: Iterator[int]) -> list[Row]:
         """Look at some of these runs at a time, until the page is full; all at once if everything is wanted."""
         limit, least = self._parameters["limit"], self._parameters["least"]
         ids = takewhile(lambda run: run >= least, ids)
@@ -318,7 +321,7 @@ class Page:
         if limit is None:
             self._parameters["ids"] = list(ids)
             return self._fetch(statement, [these, *self._long_waits()])
-        found: list[Row[Any]] = []
+        found: list[Row] = []
         at_once = _FIRST_IDS
         while len(found) < limit and (some := list(islice(ids, at_once))):
             self._parameters["ids"] = some
@@ -330,16 +333,16 @@ class Page:
 
     def _range(self) -> str:
         """Return the select of all runs in the range of ids that pass the filter, by the index that fits best."""
-        bounds = "id < %(below)s AND id >= %(least)s"
         jobs = None
         if self._filter.pipelines is not None:
             jobs = self._view.jobs_of(self._filter.pipelines)
+        but = {"statuses"}
         if jobs is None:
-            walk = _OF_STATUS if self._filter.statuses else _ALL
-            return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but={"statuses"}))
-        self._parameters["jobs"] = list(jobs.names)
-        walk = _OF_JOB_AND_STATUS if self._filter.statuses else _OF_JOB
-        but = {"statuses", "pipelines"} if jobs.exclusive else {"statuses"}
+            walk, bounds = (_OF_STATUS, "true") if self._filter.statuses else (_ALL, _BOUNDS)
+        else:
+            self._parameters["jobs"] = list(jobs.names)
+            walk, bounds = (_OF_JOB_AND_STATUS, _BOUNDS) if self._filter.statuses else (_OF_JOB, "true")
+            but |= {"pipelines"} if jobs.exclusive else set()
         return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but=but))
 
     def _long_waits(self) -> list[str]:
@@ -379,7 +382,7 @@ class Page:
 _NO_BOUND = (1 << 63) - 1
 
 
-def _record(row: Row[Any]) -> RunRecord:
+def _record(row: Row) -> RunRecord:
     # By position: of the thousands of values on a large page, each would else be looked up by its name.
     position, run_id, job_name, snapshot_id, status, _naive, started, finished, created, tags = row[:10]
     return RunRecord(

@@ -2,10 +2,8 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection
-
 from api_adapter.errors import UnavailableError, UnknownSchemaError
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 
 # Revisions whose tables are as our statements expect, by the contract suite: those of Dagster 1.13.
 KNOWN_REVISIONS = frozenset({"29b539ebc72a"})
@@ -19,8 +17,8 @@ def check_schema(connection: Connection, *, known: Collection[str] = KNOWN_REVIS
 
     `UnavailableError` while Dagster has not made them yet, `UnknownSchemaError` if they are of another revision.
     """
-    ((exists,),) = rows(connection, _EXISTS)
-    found = [row.version_num for row in rows(connection, _REVISION)] if exists else []
+    ((exists,),) = connection.rows(_EXISTS)
+    found = [row.version_num for row in connection.rows(_REVISION)] if exists else []
     if not found:
         raise UnavailableError("Dagster's tables (they are made when a part of Dagster first starts)")
     if unknown := sorted(set(found) - set(known)):

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection
-
+from api_adapter.storage.database import Connection
 from api_adapter.storage.outline import Outline
 from api_adapter.storage.runs import STATUS_OF, Page, RunFilter, RunStatus
 

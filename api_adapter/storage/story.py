@@ -4,9 +4,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection
-
-from api_adapter.storage.database import rows
+from api_adapter.storage.database import Connection
 from api_adapter.storage.events import Event
 
 STEP_EVENTS = frozenset(
@@ -64,7 +62,7 @@ def read_story(connection: Connection, *, run_id: str, types: Collection[str]) -
     statement = _EVENTS.format(wanted=is_one_of(types))
     after, found = 0, _AT_ONCE
     while found == _AT_ONCE:
-        part = rows(connection, statement, {"run_id": run_id, "after": after})
+        part = connection.prepared_rows(statement, {"run_id": run_id, "after": after})
         yield from map(StoryEvent._make, part)
         found = len(part)
         after = part[-1].id if part else after

@@ -1,15 +1,17 @@
 """What storage does by itself once the database is there: makes its indexes, and takes its first look at all runs."""
 
 import logging
+from contextlib import closing
 from threading import Event, Thread
+from typing import Any
 
 import psycopg2.extensions
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from api_adapter.errors import ApiError
+from api_adapter.storage.database import Connection
 from api_adapter.storage.indexes import create_indexes
 from api_adapter.storage.outline import Outline
 from api_adapter.storage.schema import check_schema
@@ -50,17 +52,17 @@ class Upkeep:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with self._engine.connect() as connection:
-                    self._work(connection)
-            except (DBAPIError, ApiError) as error:
+                with closing(self._engine.raw_connection()) as pooled:
+                    self._work(pooled.dbapi_connection)
+            except (psycopg2.Error, ApiError) as error:
                 logger.debug("upkeep waits for the database: %s", error)
                 self._stopped.wait(_SECONDS_BEFORE_RETRY)
             else:
                 return
 
-    def _work(self, connection: Connection) -> None:
-        driver = connection.connection.dbapi_connection
-        self._working = driver if isinstance(driver, psycopg2.extensions.connection) else None
+    def _work(self, driver: Any) -> None:
+        self._working = driver
+        connection = Connection(driver, prepared={})
         try:
             check_schema(connection)
             self._outline.look(connection)

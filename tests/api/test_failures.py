@@ -350,7 +350,7 @@ class SlowStorage(Storage):
         below: int | None = None,  # noqa: ARG002
     ) -> Sequence[RunRecord]:
         slow = "SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)"
-        self._database.read(lambda connection: connection.exec_driver_sql(slow))
+        self._database.read(lambda connection: connection.rows(slow))
         return []
 
 

@@ -6,10 +6,10 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
-from sqlalchemy import Engine, event
 
 from api_adapter.errors import UnavailableError, UnknownSchemaError
 from api_adapter.storage import STATUSES, RunFilter, RunStatus, Storage, open_storage
+from api_adapter.storage.database import Connection
 from api_adapter.storage.indexes import INDEXES
 from api_adapter.storage.nodes import NodeRecord
 from planasonix_orchestrator.contract import metadata
@@ -236,15 +236,27 @@ def test_the_daemon_is_alive_when_it_says_so(instance: DagsterInstance, storage:
 
 def test_a_database_that_crashes_amid_a_statement_is_away(instance: DagsterInstance, storage: Storage) -> None:
     """The driver's plain DatabaseError, with which it tells of a crash now and then, is no bug; the next read works."""
-    storage.read_run("unknown")
 
-    def cut(cursor: psycopg2.extensions.cursor, statement: str, *_: object) -> None:
+    def cut(connection: Connection) -> None:
         raise psycopg2.DatabaseError("server closed the connection unexpectedly")
 
-    event.listen(Engine, "do_execute", cut)
-    try:
-        with pytest.raises(UnavailableError):
-            storage.read_run("unknown")
-    finally:
-        event.remove(Engine, "do_execute", cut)
+    with pytest.raises(UnavailableError):
+        storage._database.read_single(cut)
     assert storage.read_run("unknown") is None
+
+
+def test_what_a_session_has_prepared_may_get_lost(instance: DagsterInstance, storage: Storage) -> None:
+    """A statement is prepared once in each session, and again where somebody in between has had it forget."""
+
+    def count(connection: Connection) -> int:
+        ((number,),) = connection.rows("SELECT count(*) FROM pg_prepared_statements")
+        return int(number)
+
+    storage.read_run("unknown")
+    before = storage._database.read_single(count)
+    assert before > 0
+    storage.read_run("another")
+    assert storage._database.read_single(count) == before
+    storage._database.read_single(lambda connection: connection.do("DEALLOCATE ALL"))
+    assert storage.read_run("unknown") is None
+    assert storage._database.read_single(count) == 1
