@@ -24,7 +24,7 @@ from planasonix_orchestrator.graph.repair import STAND_IN, repair_pipeline
 from planasonix_orchestrator.graph.rules import check_document
 from planasonix_orchestrator.graph.source import DocumentPath, Fault, ParsedSource, SourceMap
 
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +96,13 @@ def find_files(folder: Path) -> tuple[Path, ...]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and name not in BESIDE_PIPELINES and Path(name).suffix.lower() in _SUFFIXES
-        ]
+        found += [Path(parent, name) for name in names if is_pipeline_file(name)]
     return tuple(sorted(found))
+
+
+def is_pipeline_file(name: str) -> bool:
+    """Tell whether a file of this name holds a pipeline, wherever under the folder it is."""
+    return not name.startswith(".") and name not in BESIDE_PIPELINES and name.lower().endswith(_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)

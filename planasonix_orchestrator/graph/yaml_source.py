@@ -9,6 +9,7 @@ that is nested some ten thousand levels deep.
 
 import math
 import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,10 +67,20 @@ def parse_yaml(text: str) -> ParsedSource:
     return ParsedSource(data=None, source=SourceMap(text), faults=(*composer.faults, fault), readable=False)
 
 
-def _compose(text: str, composer: "_Composer") -> None:
+def parse_members(text: str, *, keys: Collection[str]) -> Mapping[str, Any] | None:
+    """Return the members of a YAML mapping up to the last of these keys, without reading on; None if it is none."""
+    composer = _Composer()
+    try:
+        _compose(text, composer, enough=lambda: composer.has_members(keys))
+    except (yaml.YAMLError, _RefusedError):
+        return None
+    return composer.root if isinstance(composer.root, dict) else None
+
+
+def _compose(text: str, composer: "_Composer", *, enough: Callable[[], bool] = lambda: False) -> None:
     loader = yaml.CSafeLoader(text)
     try:
-        while not isinstance(event := loader.get_event(), yaml.StreamEndEvent):
+        while not (enough() or isinstance(event := loader.get_event(), yaml.StreamEndEvent)):
             composer.take(event)
     finally:
         loader.dispose()
@@ -109,6 +120,10 @@ class _Composer:
         self._anchors: dict[str, tuple[Any, int]] = {}  # value, and how many values it holds
         self._size = 0
         self._documents = 0
+
+    def has_members(self, keys: Collection[str]) -> bool:
+        """Tell whether the document is a mapping whose members of these keys are complete."""
+        return len(self._open) == 1 and isinstance(self.root, dict) and self.root.keys() >= set(keys)
 
     def take(self, event: Any) -> None:
         offset = event.start_mark.index
