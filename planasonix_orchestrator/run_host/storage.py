@@ -168,9 +168,9 @@ class WorkerRunStorage(PostgresRunStorage):
     """Dagster's runs over our connections; what is written within a transaction belongs to it."""
 
     def __init__(self, postgres_url: str, *, database: Database, **options: Any) -> None:
+        self._database = database  # first: the constructor of Dagster's own connects, to make tables that are missing
         super().__init__(postgres_url, **options)
         self._engine = database.engine
-        self._database = database
 
     def connect(self) -> AbstractContextManager[Connection]:
         """Return a connection of the pool, or of the transaction at work."""
@@ -231,13 +231,13 @@ class WorkerEventLogStorage(PostgresEventLogStorage):
     def __init__(
         self, postgres_url: str, *, database: Database, runs: WorkerRunStorage, may_cancel: bool, **options: Any
     ) -> None:
+        self._database = database  # first, as above
+        self._buffer: EventBuffer[_Entry] = EventBuffer(self._write)
         super().__init__(postgres_url, **options)
         self._engine = database.engine
-        self._database = database
         self._runs = runs
         self._may_cancel = may_cancel
         self._unwanted: set[str] = set()
-        self._buffer: EventBuffer[_Entry] = EventBuffer(self._write)
 
     @property
     def handles_run_events_in_store_event(self) -> bool:
