@@ -19,12 +19,12 @@ from dagster import (
 from planasonix_orchestrator.compiler.explain import explain_text
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.names import encode_name
-from planasonix_orchestrator.dagster_defs.executor import build_executor
+from planasonix_orchestrator.contract.pipelines import PublishedEnvironments
+from planasonix_orchestrator.dagster_defs.executor_of_run import build_executor_of_run
 from planasonix_orchestrator.dagster_defs.ops import node_tags, output_name
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
-from planasonix_orchestrator.dagster_defs.resources import build_resources, default_variables
+from planasonix_orchestrator.dagster_defs.resources import build_resources, launchpad_config
 from planasonix_orchestrator.settings import Settings
 
 _LONGEST_TAG_KEY = 63
@@ -33,7 +33,8 @@ _LONGEST_TAG_VALUE = 255  # Dagster indexes values on PostgreSQL, which refuses 
 
 # Dagster and we act upon tags of these namespaces, so documents may set only the ones that tune their own runs.
 _SYSTEM_NAMESPACES = frozenset({"dagster", ".dagster", "planasonix"})
-_TUNING_TAGS = frozenset({"dagster/priority", "dagster/max_runtime", "dagster/max_retries"})
+_MAX_RUNTIME = "dagster/max_runtime"  # seconds, from the run's start
+_TUNING_TAGS = frozenset({"dagster/priority", _MAX_RUNTIME, "dagster/max_retries"})
 
 
 def build_job(
@@ -54,25 +55,26 @@ def build_job(
         name=plan.job_name,
         description=plan.description,
         resource_defs=build_resources(plan, surroundings=surroundings, settings=settings),
-        executor_def=build_executor(settings=settings),
-        config=default_run_config(plan),
+        executor_def=build_executor_of_run(plan, environments=surroundings.environments, settings=settings),
+        config=default_run_config(plan, environments=surroundings.environments),
         tags=job_tags(plan),
         metadata=_job_metadata(plan, base=surroundings.base),
     )
 
 
-def default_run_config(plan: PipelinePlan) -> dict[str, Any]:
-    """Return the run config that the launchpad opens with: every node's config, every variable's default."""
+def default_run_config(plan: PipelinePlan, *, environments: PublishedEnvironments) -> dict[str, Any]:
+    """Return the run config that the launchpad opens with: every node's config, every variable, the environment."""
     return {
         "ops": {step.op_name: {"config": step.config} for step in plan.steps},
-        "resources": {VARIABLES_RESOURCE: {"config": default_variables(plan)}},
+        "resources": launchpad_config(plan, environments=environments),
     }
 
 
 def job_tags(plan: PipelinePlan) -> dict[str, str]:
     """Return the tags of a plan's job and runs; what the document says is made valid for Dagster, ours win."""
     own = {_tag_key(key, value): value[:_LONGEST_TAG_VALUE] for key, value in plan.tags.items()}
-    return {**own, tag_names.PIPELINE_ID: plan.pipeline_id, tag_names.PIPELINE_VERSION: plan.version}
+    limit = {} if plan.timeout_seconds is None else {_MAX_RUNTIME: str(plan.timeout_seconds).removesuffix(".0")}
+    return {**own, **limit, tag_names.PIPELINE_ID: plan.pipeline_id, tag_names.PIPELINE_VERSION: plan.version}
 
 
 def _tag_key(key: str, value: str) -> str:

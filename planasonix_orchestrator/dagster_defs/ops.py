@@ -9,13 +9,13 @@ from typing import Any
 
 from dagster import AssetMaterialization, In, Nothing, OpDefinition, OpExecutionContext, Out, Output, op
 
+from planasonix_orchestrator.contract.metadata import PIPELINE_RESOURCE
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.tags import NODE_TYPE
 from planasonix_orchestrator.dagster_defs.config_schema import build_config_schema
 from planasonix_orchestrator.dagster_defs.failures import raise_failure
 from planasonix_orchestrator.dagster_defs.pipeline_run import PipelineRun
 from planasonix_orchestrator.dagster_defs.reporting import log_line, materializations, output_metadata
-from planasonix_orchestrator.dagster_defs.resources import PIPELINE_RESOURCE
 from planasonix_orchestrator.nodes.base import NodeType
 from planasonix_orchestrator.nodes.catalog import DuplicateNodeTypeError, NodeCatalog
 

@@ -1,7 +1,7 @@
 """A run of a plan in this process: its session, its variables, and the relations that its nodes have yielded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
+from planasonix_orchestrator.contract.pipelines import PublishedEnvironments, no_environments
 from planasonix_orchestrator.dagster_defs.interruption import run_interruptibly
 from planasonix_orchestrator.dagster_defs.usage import UsageMeter
 from planasonix_orchestrator.engine.connections import Connections
@@ -27,11 +28,12 @@ Log = Logger | LoggerAdapter[Logger]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all runs of a deployment share: node types, connections, and the folder where relative paths start."""
+    """What all runs of a deployment share: node types, connections, environments, and where relative paths start."""
 
     catalog: NodeCatalog
     connections: Connections
     base: Path
+    environments: PublishedEnvironments = field(default_factory=no_environments)
 
 
 class PipelineRun:

@@ -1,5 +1,6 @@
 """The repository: a folder of pipelines as lazily built jobs, and what the API wants to know of them as metadata."""
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,8 +12,13 @@ from dagster import JobDefinition, MetadataValue, RepositoryDefinition, reposito
 
 from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder, compile_one
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
-from planasonix_orchestrator.contract.metadata import PIPELINES, PROBLEMS, REPOSITORY_NAME
-from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem, PublishedStep
+from planasonix_orchestrator.contract.metadata import ENVIRONMENTS, PIPELINES, PROBLEMS, REPOSITORY_NAME
+from planasonix_orchestrator.contract.pipelines import (
+    PublishedPipeline,
+    PublishedProblem,
+    PublishedStep,
+)
+from planasonix_orchestrator.dagster_defs.executor_of_run import publish_executor
 from planasonix_orchestrator.dagster_defs.jobs import build_job
 from planasonix_orchestrator.dagster_defs.ops import LazyOps, build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
@@ -20,7 +26,7 @@ from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.errors import Problem
 from planasonix_orchestrator.graph.loading import load_document, load_folder
 from planasonix_orchestrator.nodes.catalog import NodeCatalog, load_catalog
-from planasonix_orchestrator.settings import Settings
+from planasonix_orchestrator.settings import Settings, load_settings
 
 
 def load_repository(settings: Settings) -> RepositoryDefinition:
@@ -50,6 +56,11 @@ def build_job_of_document(document: Mapping[str, Any], *, settings: Settings, fi
     )
 
 
+def rebuild_job(document: str, file: str | None) -> JobDefinition:
+    """Return the job of a document given as JSON text, in a process that has nothing but its environment."""
+    return build_job_of_document(json.loads(document), settings=load_settings(), file=file)
+
+
 def build_repository(
     folder: CompiledFolder, *, catalog: NodeCatalog, settings: Settings, ids_by_file: Mapping[str, str]
 ) -> RepositoryDefinition:
@@ -61,6 +72,7 @@ def build_repository(
     surroundings = _surroundings(folder, catalog=catalog, settings=settings)
     metadata = {
         PIPELINES: MetadataValue.json([publish_pipeline(plan) for plan in folder.plans]),
+        ENVIRONMENTS: MetadataValue.json(folder.environments),
         PROBLEMS: MetadataValue.json([publish_problem(each, ids_by_file=ids_by_file) for each in folder.problems]),
     }
 
@@ -88,6 +100,7 @@ def _surroundings(folder: CompiledFolder, *, catalog: NodeCatalog, settings: Set
         catalog=catalog,
         connections=Connections(folder.connections, environment=os.environ),
         base=settings.pipelines,
+        environments=folder.environments,
     )
 
 
@@ -101,6 +114,9 @@ def publish_pipeline(plan: PipelinePlan) -> PublishedPipeline:
         "updatedAt": _timestamp(plan.updated_at),
         "plan": [publish_step(step) for step in plan.steps],
         "requiredVariables": [variable.name for variable in plan.variables if variable.required],
+        "maxConcurrentRuns": plan.max_concurrent_runs,
+        "timeoutSeconds": plan.timeout_seconds,
+        "executor": publish_executor(plan),
         "document": dict(plan.document),
     }
 

@@ -198,7 +198,7 @@ def test_wrong_variables_stop_a_run_before_any_node(folder: Path) -> None:
     given = {"resources": {"variables": {"config": {"day": "yesterday"}}}}
     result = execute(job_of(pipeline, folder=folder), run_config=given)
     (event,) = events_of(result, "PIPELINE_FAILURE")
-    assert "variable 'since' must be set" in causes_of(event.job_failure_data.error)
+    assert "variable 'since': must be set (date)" in causes_of(event.job_failure_data.error)
     assert "variable 'day': " in causes_of(event.job_failure_data.error)
     assert not events_of(result, "STEP_START")
 
