@@ -14,6 +14,7 @@ from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, de
 
 _PIPELINE_ID = re.compile(rf"{PIPELINE_PREFIX}[A-Za-z0-9_-]+")
 _MOST_SHOWN = 10
+_MOST_PROBLEMS = 3
 
 
 class RunId(click.ParamType[str]):
@@ -55,18 +56,20 @@ def find_pipeline(client: RunsClient, named: str) -> str:
 
 
 def pipeline_not_found(client: RunsClient, named: str) -> CommandError:
-    """Return the error for a pipeline that is not there: the nearest ones, and what is wrong with its document."""
+    """Return the error for a pipeline that is not there: with the nearest ones, else what did not load."""
     told = client.list_pipelines()
-    broken = [one for one in told["meta"].get("problems", ()) if one.get("pipelineId") == named]
-    if broken:
-        lines = (legible(f"{one['file']}:{one['line']}: {one['message']}") for one in broken)
-        message = "\n".join([f"The document of {named!r} has problems:", *lines])
-    else:
-        message = f"There is no pipeline {named!r}, or this key may not see it."
-        near = _near(named, told["data"])
-        if near:
-            message += f"\n{near}"
-    return CommandError(message, exit_code=ExitCode.BAD_INPUT)
+    lines = _near(named, told["data"]) or [*_all(told["data"]), *_broken(told["meta"].get("problems", ()))]
+    message = f"There is no pipeline {named!r}, or this key may not see it."
+    return CommandError("\n".join([message, *lines]), exit_code=ExitCode.BAD_INPUT)
+
+
+def _broken(problems: Sequence[Any]) -> Sequence[str]:
+    """Return lines about documents that did not load: the pipeline that was meant may be one of them."""
+    if not problems:
+        return []
+    shown = [legible(f"  {one['file']}:{one['line']}: {one['message']}") for one in problems[:_MOST_PROBLEMS]]
+    more = [f"  and {len(problems) - len(shown)} more"] if len(problems) > len(shown) else []
+    return ["Some documents have problems and did not load:", *shown, *more]
 
 
 def is_pipeline_missing(error: RefusedError) -> bool:
@@ -74,16 +77,25 @@ def is_pipeline_missing(error: RefusedError) -> bool:
     return error.code == "pipeline_not_found"
 
 
-def _near(named: str, pipelines: Sequence[Any]) -> str:
-    """Return a line with the pipelines that may have been meant, all if there are few."""
+def _near(named: str, pipelines: Sequence[Any]) -> Sequence[str]:
+    """Return a line with the pipelines whose name or id looks like the one that was given."""
     from difflib import get_close_matches
 
     shown: dict[str, list[str]] = {}
     for one in pipelines:
         for word in (one["name"], one["id"]):
-            shown.setdefault(word, []).append(f"{one['name']} ({one['id']})")
-    close = dict.fromkeys(chain.from_iterable(shown[word] for word in get_close_matches(named, shown, n=3)))
-    if close:
-        return legible(f"Did you mean {' or '.join(close)}?")
-    every = dict.fromkeys(chain.from_iterable(shown.values()))
-    return legible(f"There are: {', '.join(every)}.") if 0 < len(every) <= _MOST_SHOWN else ""
+            shown.setdefault(word, []).append(_name_and_id(one))
+    close = chain.from_iterable(shown[word] for word in get_close_matches(named, shown, n=3))
+    words = " or ".join(dict.fromkeys(close))
+    return [f"Did you mean {words}?"] if words else []
+
+
+def _all(pipelines: Sequence[Any]) -> Sequence[str]:
+    """Return a line with all pipelines, if they are few."""
+    if not 0 < len(pipelines) <= _MOST_SHOWN:
+        return []
+    return [f"There are: {', '.join(map(_name_and_id, pipelines))}."]
+
+
+def _name_and_id(pipeline: Any) -> str:
+    return legible(f"{pipeline['name']} ({pipeline['id']})")

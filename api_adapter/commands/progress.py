@@ -146,7 +146,7 @@ def _cells(node: Json) -> Sequence[Text]:
 
 
 def _begun(nodes: Sequence[Json]) -> Sequence[Json]:
-    return [node for node in nodes if node["status"] not in {"pending", "queued"}]
+    return [node for node in nodes if node["startedAt"] is not None]
 
 
 def _line(node: Json) -> str:

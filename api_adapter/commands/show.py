@@ -95,14 +95,16 @@ def _cancel_words(run: Json) -> str:
 
 
 def _figures(metrics: Json) -> Mapping[str, str]:
+    """Return the figures by name; rows also where there were none, the others only where there is something."""
+    words = {"bytesRead": "read", "bytesWritten": "written", "bytesShuffled": "kept between nodes"}
+    told = [f"{told_bytes(metrics[name])} {word}" for name, word in words.items() if metrics[name]]
     return {
         "rows read": told_count(metrics["rowsRead"]),
         "rows written": told_count(metrics["rowsWritten"]),
-        "bytes": f"{told_bytes(metrics['bytesRead'])} read, {told_bytes(metrics['bytesWritten'])} written, "
-        f"{told_bytes(metrics['bytesShuffled'])} kept between nodes",
-        "cpu": told_duration(metrics["cpuSeconds"]),
-        "peak memory": told_bytes(metrics["peakMemoryBytes"]),
-        "cost": f"{metrics['costUnits']:g} units",
+        "bytes": ", ".join(told),
+        "cpu": told_duration(metrics["cpuSeconds"] or None),
+        "peak memory": told_bytes(metrics["peakMemoryBytes"]) if metrics["peakMemoryBytes"] else "",
+        "cost": f"{metrics['costUnits']:g} units" if metrics["costUnits"] else "",
     }
 
 

@@ -133,6 +133,7 @@ def test_what_does_not_fit_a_type_stays_text(text: str, kind: str, value: object
         (["crm_to_werehouse"], "Did you mean crm_to_warehouse (pl_crm)?"),
         (["pl_cmr"], "Did you mean crm_to_warehouse (pl_crm)"),
         (["zzz"], "There are: crm_to_warehouse (pl_crm), failing (pl_bad), failing (pl_demanding), slow (pl_slow)."),
+        (["zzz"], "  broken.yaml:4: there is no node type 'source.postgre'"),
         (["failing"], "choose one by its id: pl_bad, pl_demanding"),
         (["pl_broken"], "broken.yaml:4: there is no node type 'source.postgre'"),
         (["pl_crm", "--wait", "-1"], "--wait"),
