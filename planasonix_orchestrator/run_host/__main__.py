@@ -12,12 +12,11 @@ from planasonix_orchestrator.run_host.announcements import listen
 from planasonix_orchestrator.run_host.host import HostPolicy, RunHost
 from planasonix_orchestrator.run_host.launcher import RunHostLauncher
 from planasonix_orchestrator.run_host.ledger import Ledger
-from planasonix_orchestrator.run_host.limits import Limits, QueueLimits
 from planasonix_orchestrator.run_host.queue import RunQueue
-from planasonix_orchestrator.run_host.storage import open_worker_instance
+from planasonix_orchestrator.run_host.storage import open_host_instance
 from planasonix_orchestrator.settings import DAGSTER_HOME_VARIABLE, POSTGRES_URL_VARIABLE, load_settings
 
-_POOL = {"statement_timeout": 15_000, "pool_recycle": 3600, "max_overflow": 5}
+_PATIENCE_SECONDS = 1.0  # the host looks again by itself
 
 
 def main() -> None:
@@ -25,11 +24,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     home = os.environ[DAGSTER_HOME_VARIABLE]
     with ExitStack() as opened:
-        instance = opened.enter_context(DagsterInstance.from_config(home))
-        instance.optimize_for_webserver(**_POOL)
-        guarded = opened.enter_context(open_worker_instance(home))
+        instance = opened.enter_context(open_host_instance(home, patience=_PATIENCE_SECONDS))
         postgres_url = os.environ[POSTGRES_URL_VARIABLE]
-        ledger = Ledger(instance, guarded=guarded, postgres_url=postgres_url)
+        ledger = Ledger(instance, postgres_url=postgres_url)
         opened.callback(ledger.close)
         with suppress(asyncio.CancelledError):
             asyncio.run(_host(ledger, policy=read_policy(instance), postgres_url=postgres_url))
@@ -50,7 +47,7 @@ def read_policy(instance: DagsterInstance) -> HostPolicy:
 
 async def _host(ledger: Ledger, *, policy: HostPolicy, postgres_url: str) -> None:
     settings = load_settings()
-    host = RunHost(ledger, settings=settings, policy=policy, limits=Limits(QueueLimits))
+    host = RunHost(ledger, settings=settings, policy=policy)
     hosting = asyncio.create_task(host.run())
     listening = asyncio.create_task(listen(postgres_url, heard=host.wake))
     for number in (signal.SIGTERM, signal.SIGINT):

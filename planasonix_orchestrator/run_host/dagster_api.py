@@ -4,6 +4,7 @@
 """
 
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.launcher.base import (
@@ -13,16 +14,19 @@ from dagster._core.launcher.base import (
     WorkerStatus,
 )
 from dagster._core.run_coordinator.base import RunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
 __all__ = [
+    "GRPC_INFO_TAG",
     "CheckRunHealthResult",
     "ConfigurableClass",
     "ConfigurableClassData",
     "DagsterEvent",
     "DagsterEventType",
+    "DagsterUserCodeUnreachableError",
     "InMemoryJob",
     "JobFailureData",
     "LaunchRunContext",

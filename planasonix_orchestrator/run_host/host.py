@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from planasonix_orchestrator.graph.queue_limits import FolderLimits
+from planasonix_orchestrator.run_host.capacity import Taken
 from planasonix_orchestrator.run_host.ledger import Ledger, QueuedRun, UnfinishedRun
-from planasonix_orchestrator.run_host.limits import Limits
 from planasonix_orchestrator.run_host.pool import Worker, WorkerPool
 from planasonix_orchestrator.run_host.run_folders import RunFolder, RunFolders
 from planasonix_orchestrator.settings import Settings
@@ -62,16 +63,17 @@ class _Memory:
 
     unqueued_since: dict[str, float] = field(default_factory=dict)
     starts: Counter[str] = field(default_factory=Counter)
+    told_elsewhere: set[str] = field(default_factory=set)
 
 
 class RunHost:
     """Looks after the runs of one machine until it is cancelled; the runs live on then."""
 
-    def __init__(self, ledger: Ledger, *, settings: Settings, policy: HostPolicy, limits: Limits) -> None:
+    def __init__(self, ledger: Ledger, *, settings: Settings, policy: HostPolicy) -> None:
         self._ledger = ledger
         self._settings = settings
         self._policy = policy
-        self._limits = limits
+        self._limits = FolderLimits(settings.pipelines)
         self._folders = RunFolders(settings.runs)
         self._runs: dict[str, HostedRun] = {}
         self._memory = _Memory()
@@ -176,11 +178,11 @@ class RunHost:
                 f"The run's processes had {run.over_memory / 1e6:,.0f} MB of memory, more than the"
                 f" {limit / 1e6:,.0f} MB that a run may have, and were killed."
             )
-            self._ledger.failed(run.folder.run_id, reason="out_of_memory", message=message)
+            self._ledger.failed(run.folder.run_id, message=message)
             return
         how = "is gone" if code is None else f"was killed by {_signal(-code)}" if code < 0 else f"ended with {code}"
         message = f"The run worker (pid {run.worker.process.pid}) {how} before the run had ended."
-        self._ledger.failed(run.folder.run_id, reason="worker_lost", message=message)
+        self._ledger.failed(run.folder.run_id, message=message)
 
     def _expire(self, run: HostedRun) -> None:
         """End a process that works on although its run has ended, such as one that somebody else has ended."""
@@ -202,13 +204,21 @@ class RunHost:
             run.worker.process.kill_group()
 
     async def _tend_without_process(self, fact: UnfinishedRun, *, tasks: asyncio.TaskGroup) -> None:
-        if fact.canceling:
+        if fact.elsewhere:
+            if fact.canceling:
+                await self._stop_elsewhere(fact.run_id)
+        elif fact.canceling:
             await self._ask(self._ledger.canceling, fact.run_id)
             await self._ask(self._ledger.canceled, fact.run_id)
         elif fact.status == "NOT_STARTED":
             await self._enqueue(fact.run_id)
         elif fact.status == "STARTING":
             await self._start(fact.run_id, tasks=tasks)
+
+    async def _stop_elsewhere(self, run_id: str) -> None:
+        told = self._memory.told_elsewhere
+        if run_id not in told and await self._ask(self._ledger.terminate_elsewhere, run_id):
+            told.add(run_id)
 
     async def _enqueue(self, run_id: str) -> None:
         since = self._memory.unqueued_since.setdefault(run_id, time.monotonic())
@@ -222,13 +232,17 @@ class RunHost:
         if free <= 0:
             return
         limits = await asyncio.to_thread(self._limits.read)
-        taken = limits.taken(await self._ask(self._ledger.in_flight, list(self._runs)))
+        taken = Taken(limits)
+        for each in await self._ask(self._ledger.in_flight, list(self._runs)):
+            taken.add(each)
         while free > 0:
             full_pipelines, full_environments = taken.full()
-            candidates = await self._ask(
-                lambda: self._ledger.queued(
-                    full_pipelines=full_pipelines, full_environments=full_environments, limit=free
-                )
+            candidates = await asyncio.to_thread(
+                self._ledger.queued,
+                full_pipelines=full_pipelines,
+                full_environments=full_environments,
+                default_environment=limits.default_environment,
+                limit=free,
             )
             if not candidates:
                 return

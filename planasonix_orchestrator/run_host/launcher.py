@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, Field, Float, Int, Noneable
+from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, Field, Float, Int, Noneable
 
+from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.run_host.dagster_api import (
     CheckRunHealthResult,
     ConfigurableClass,
@@ -40,7 +41,8 @@ class RunHostLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
         warm_workers: int = DEFAULT_WARM_WORKERS,
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster left it out
+        self._stock = DefaultRunLauncher()
         self.grace_seconds = grace_seconds
         self.memory_limit = memory_limit
         self.warm_workers = warm_workers
@@ -81,9 +83,17 @@ class RunHostLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
             inst_data=inst_data,
         )
 
+    def register_instance(self, instance: DagsterInstance) -> None:
+        """Take note of the instance that this belongs to, as Dagster has it."""
+        super().register_instance(instance)
+        self._stock.register_instance(instance)
+
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Announce a run that some other queue than ours has let through."""
-        announce(self._instance, run_id=context.dagster_run.run_id)
+        """Announce a run to the host; launch one that is not of a pipeline as Dagster does, from its code server."""
+        if tags.PIPELINE_ID in context.dagster_run.tags:
+            announce(self._instance, run_id=context.dagster_run.run_id)
+        else:
+            self._stock.launch_run(context)
 
     def terminate(self, run_id: str) -> bool:
         """Store that a run be canceled; False if it has ended. The host sees to the rest."""

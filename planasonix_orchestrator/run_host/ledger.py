@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from dagster import DagsterInstance, DagsterRun
+from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher
 from sqlalchemy import Engine, bindparam, create_engine, text
 from sqlalchemy.engine import make_url
 
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.cancellation import CHANNEL, read_open_intents
 from planasonix_orchestrator.run_host.dagster_api import (
+    GRPC_INFO_TAG,
     DagsterEvent,
     DagsterEventType,
+    DagsterUserCodeUnreachableError,
     JobFailureData,
     RunFailureReason,
 )
@@ -20,16 +21,18 @@ from planasonix_orchestrator.run_host.dagster_api import (
 PRIORITY = "dagster/priority"
 _NOT_QUEUED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 
-Reason = Literal["worker_lost", "out_of_memory"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedRun:
-    """A run that has begun or is about to, or whose cancellation was asked for. `status` is Dagster's word."""
+    """A run that has begun or is about to, or whose cancellation was asked for. `status` is Dagster's word.
+
+    `elsewhere`: Dagster has launched it from a code server.
+    """
 
     run_id: str
     status: str
     canceling: bool
+    elsewhere: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +47,23 @@ class QueuedRun:
 class Ledger:
     """Reads which runs there are to see to, and records what becomes of them.
 
-    `guarded` is an instance whose storage refuses to end a run that was canceled; see `storage`.
+    `instance` is the host's; see `storage`: of a run that was canceled it records no other end.
     """
 
-    def __init__(self, instance: DagsterInstance, *, guarded: DagsterInstance, postgres_url: str) -> None:
+    def __init__(self, instance: DagsterInstance, *, postgres_url: str) -> None:
         self._instance = instance
-        self._guarded = guarded
+        self._stock = DefaultRunLauncher()
+        self._stock.register_instance(instance)
         self._engine = _engine(postgres_url)
 
     def unfinished(self) -> dict[str, UnfinishedRun]:
         """Return the runs that are not merely waiting, by id: those too that wait but have an open intent."""
         with self._engine.connect() as connection:
-            found = {run_id: status for run_id, status in connection.execute(_UNFINISHED).tuples()}
-            intents = {intent.run_id: intent.status for intent in read_open_intents(connection)}
+            found = {run_id: (status, elsewhere) for run_id, status, elsewhere in connection.execute(_UNFINISHED)}
+            intents = {intent.run_id: (intent.status, False) for intent in read_open_intents(connection)}
         return {
-            run_id: UnfinishedRun(run_id=run_id, status=status, canceling=run_id in intents)
-            for run_id, status in {**found, **intents}.items()
+            run_id: UnfinishedRun(run_id=run_id, status=status, canceling=run_id in intents, elsewhere=elsewhere)
+            for run_id, (status, elsewhere) in (intents | found).items()
         }
 
     def in_flight(self, run_ids: Collection[str]) -> Sequence[QueuedRun]:
@@ -69,10 +73,19 @@ class Ledger:
             return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
 
     def queued(
-        self, *, full_pipelines: Collection[str], full_environments: Collection[str], limit: int
+        self,
+        *,
+        full_pipelines: Collection[str],
+        full_environments: Collection[str],
+        default_environment: str | None,
+        limit: int,
     ) -> Sequence[QueuedRun]:
-        """Return the runs to start next, the most urgent first, among equals the oldest; none of a full place."""
+        """Return the runs to start next, the most urgent first, among equals the oldest; none of a full place.
+
+        Runs that name no environment are of the default one.
+        """
         parameters = {
+            "default_environment": default_environment,
             "pipelines": list(full_pipelines),
             "environments": list(full_environments),
             "limit": limit,
@@ -118,12 +131,19 @@ class Ledger:
             self._instance.report_run_canceled(run, message="The run was canceled; none of its processes is left.")
             self._free_slots(run_id)
 
-    def failed(self, run_id: str, *, reason: Reason, message: str) -> None:
+    def terminate_elsewhere(self, run_id: str) -> bool:
+        """Have Dagster stop a run that it has launched from a code server; False while that is away."""
+        try:
+            return bool(self._stock.terminate(run_id))
+        except DagsterUserCodeUnreachableError:
+            return False
+
+    def failed(self, run_id: str, *, message: str) -> None:
         """Record that a run has failed with its worker, unless it was canceled meanwhile."""
         run = self.run(run_id)
         if run is not None and not run.is_finished:
             data = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
-            self._guarded.report_run_failed(run, message, data)
+            self._instance.report_run_failed(run, message, data)
             self._free_slots(run_id)
 
     def tell(self, run_id: str, message: str) -> None:
@@ -158,28 +178,29 @@ def _engine(postgres_url: str) -> Engine:
     )
 
 
-_UNFINISHED = text("SELECT run_id, status FROM runs WHERE status IN :statuses").bindparams(
-    bindparam("statuses", value=_NOT_QUEUED, expanding=True)
-)
-_TAGS_OF_RUNS = (
+_UNFINISHED = text(
+    "SELECT run_id, status,"
+    " EXISTS (SELECT FROM run_tags WHERE run_tags.run_id = runs.run_id AND key = :grpc_info)"
+    " FROM runs WHERE status IN :statuses"
+).bindparams(bindparam("statuses", value=_NOT_QUEUED, expanding=True), grpc_info=GRPC_INFO_TAG)
+_RUNS_AND_PLACES = (
+    "SELECT runs.run_id, pipeline.value, environment.value FROM runs"
     " LEFT JOIN run_tags AS pipeline ON pipeline.run_id = runs.run_id AND pipeline.key = :pipeline_id"
     " LEFT JOIN run_tags AS environment ON environment.run_id = runs.run_id AND environment.key = :environment_id"
 )
 _NAMES: Mapping[str, str] = {"pipeline_id": tags.PIPELINE_ID, "environment_id": tags.ENVIRONMENT_ID}
-_PLACES = text(
-    "SELECT runs.run_id, pipeline.value, environment.value FROM runs" + _TAGS_OF_RUNS + " WHERE runs.run_id IN :run_ids"
-).bindparams(bindparam("run_ids", expanding=True), **_NAMES)
+_PLACES = text(_RUNS_AND_PLACES + " WHERE runs.run_id IN :run_ids").bindparams(
+    bindparam("run_ids", expanding=True), **_NAMES
+)
 _QUEUED = text(
-    "SELECT runs.run_id, pipeline.value, environment.value FROM runs"
-    + _TAGS_OF_RUNS
-    + " LEFT JOIN run_tags AS priority ON priority.run_id = runs.run_id AND priority.key = :priority"
+    _RUNS_AND_PLACES + " LEFT JOIN run_tags AS priority ON priority.run_id = runs.run_id AND priority.key = :priority"
     "   AND priority.value ~ '^-?[0-9]{1,9}$'"
     " WHERE runs.status = 'QUEUED'"
     "   AND NOT coalesce(pipeline.value = ANY(:pipelines), false)"
-    "   AND NOT coalesce(environment.value = ANY(:environments), false)"
+    "   AND NOT coalesce(coalesce(environment.value, :default_environment) = ANY(:environments), false)"
     "   AND NOT EXISTS (SELECT FROM run_tags AS own"
     "                   WHERE own.run_id = runs.run_id AND own.key = :cancel_of AND own.value = runs.run_id)"
     " ORDER BY coalesce(priority.value, '0')::integer DESC, runs.id LIMIT :limit"
 ).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, **_NAMES)
 
-__all__ = ["CHANNEL", "Ledger", "QueuedRun", "Reason", "UnfinishedRun"]
+__all__ = ["CHANNEL", "Ledger", "QueuedRun", "UnfinishedRun"]

@@ -23,7 +23,7 @@ _SECONDS_BEFORE_NEXT_ZYGOTE = 1.0
 
 @dataclass(slots=True)
 class Worker:
-    """A process of a run. `exit_code` is None while it lives, and if nobody knows it, negative for a signal's number."""
+    """A process of a run. `exit_code` is negative for a signal; None while it lives, or if nobody knows it."""
 
     process: ProcessId
     orders: socket.socket | None = None  # None for one that was started by a former host
@@ -62,7 +62,7 @@ class WorkerPool:
         while True:
             host_end, zygote_end = channel.open_channel()
             with host_end, zygote_end:
-                host_end.setblocking(False)
+                host_end.settimeout(0)
                 zygote = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",

@@ -70,7 +70,7 @@ class ProcessId:
         try:
             descriptor = os.pidfd_open(self.pid)
         except (AttributeError, OSError):  # another system than Linux, or gone already
-            while self.alive:
+            while self.alive:  # noqa: ASYNC110  (nothing tells)
                 await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, Field, Int, Noneable
 
+from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.run_host.dagster_api import (
     ConfigurableClass,
     ConfigurableClassData,
@@ -29,7 +30,7 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
         max_concurrent_runs: int = DEFAULT_MAX_CONCURRENT_RUNS,
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster left it out
         self.max_concurrent_runs = max_concurrent_runs
         self._inst_data = inst_data
 
@@ -55,13 +56,15 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
         return cls(config_value.get("max_concurrent_runs") or DEFAULT_MAX_CONCURRENT_RUNS, inst_data)
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        """Put a new run into the queue; nothing if it has been there."""
+        """Put a new run into the queue; nothing if it has been there. What is not of a pipeline starts at once."""
         run = context.dagster_run
-        if run.status is DagsterRunStatus.NOT_STARTED:
+        if run.status is not DagsterRunStatus.NOT_STARTED:
+            return run
+        if tags.PIPELINE_ID in run.tags:
             self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
             announce(self._instance, run_id=run.run_id)
             return run.with_status(DagsterRunStatus.QUEUED)
-        return run
+        return self._instance.launch_run(run.run_id, context.workspace)
 
     def cancel_run(self, run_id: str) -> bool:
         """Store that a run be canceled, whatever it is doing; False if it has ended. The host sees to the rest."""

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,8 @@ def execute(run_id: str, *, instance: DagsterInstance, settings: Settings) -> No
         return
     try:
         job = build_job_of_document(document_of(run, instance=instance), settings=settings)
-    except PlanasonixError as error:
-        _report_unbuildable(run, error=error, instance=instance)
+    except PlanasonixError:
+        _report_unbuildable(run, instance=instance)
         return
     try:
         for _ in execute_run_iterator(InMemoryJob(job), run, instance):
@@ -99,8 +100,8 @@ def document_of(run: DagsterRun, *, instance: DagsterInstance) -> Mapping[str, A
     return document
 
 
-def _report_unbuildable(run: DagsterRun, *, error: PlanasonixError, instance: DagsterInstance) -> None:
-    told = serializable_error_info_from_exc_info((type(error), error, error.__traceback__))
+def _report_unbuildable(run: DagsterRun, *, instance: DagsterInstance) -> None:
+    told = serializable_error_info_from_exc_info(sys.exc_info())
     data = JobFailureData(error=told, failure_reason=RunFailureReason.JOB_INITIALIZATION_FAILURE)
     instance.report_run_failed(run, "The pipeline can not be run as it was queued.", data)
 

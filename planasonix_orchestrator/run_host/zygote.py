@@ -29,8 +29,8 @@ def serve(control: socket.socket) -> None:
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # the host tells the zygote what to do, by closing the channel
     wakeup, ended = socket.socketpair()
-    wakeup.setblocking(False)
-    ended.setblocking(False)
+    wakeup.settimeout(0)
+    ended.settimeout(0)
     signal.set_wakeup_fd(ended.fileno(), warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     gc.collect()

@@ -43,6 +43,9 @@ run_launcher:
     grace_seconds: {grace_seconds}
     memory_limit_megabytes: {memory_limit_megabytes}
     warm_workers: 2
+compute_logs:
+  module: planasonix_orchestrator.run_host.output
+  class: RunOutput
 telemetry:
   enabled: false
 """
@@ -79,8 +82,12 @@ class Hosted:
     def submit(self, document: Mapping[str, Any], **more: str) -> str:
         """Queue a run of a document, and return its id."""
         run = self.create(document, **more)
-        self.instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))  # type: ignore[arg-type]
+        self.enqueue(run)
         return run.run_id
+
+    def enqueue(self, run: DagsterRun) -> None:
+        """Queue a run that was created."""
+        self.instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))  # type: ignore[arg-type]
 
     def create(self, document: Mapping[str, Any], **more: str) -> DagsterRun:
         """Create a run of a document without queueing it; `more` are further tags, `a__b` for `a/b`."""
@@ -105,7 +112,7 @@ class Hosted:
         assert run is not None
         return run.status.value
 
-    def until(self, run_id: str, *statuses: str, seconds: float = 30) -> str:
+    def until(self, run_id: str, *statuses: str, seconds: float = 90) -> str:
         """Wait for one of the statuses, by default for the end."""
         wanted = set(statuses) or ENDED
         wait_until(lambda: self.status(run_id) in wanted, seconds=seconds, what=lambda: self.story(run_id))
@@ -113,7 +120,7 @@ class Hosted:
 
     def story(self, run_id: str) -> str:
         """All that is known of a run, for the message of a test that fails."""
-        events = [f"{entry.dagster_event_type}: {entry.user_message}" for entry in self.instance.all_logs(run_id)]
+        events = [f"{entry.dagster_event_type}: {entry.message}" for entry in self.instance.all_logs(run_id)]
         log = (self.settings.state / "host.log").read_text(encoding="utf-8", errors="replace")
         return "\n".join([self.status(run_id), *events, log[-3000:]])
 
