@@ -39,4 +39,6 @@ def cancel_command(context: click.Context, *, run_id: str, wait: bool, state: Pa
     elif not sys.stdout.isatty():
         click.echo(f"{run['id']}\t{run['status']}")
     code = exit_code_of(run)
+    if code is ExitCode.GOING_ON:
+        click.echo(f"It is still being canceled: `planasonix show {run_id}` tells whether it has ended.", err=True)
     context.exit({ExitCode.CANCELED: ExitCode.SUCCEEDED, ExitCode.SUCCEEDED: ExitCode.FAILED}.get(code, code))

@@ -65,18 +65,25 @@ def logs_command(
                     click.echo(f"The run {'has ' + line.status if line.status else 'was deleted'}.", err=True)
                 else:
                     show(line)
+                    if follow:
+                        sys.stdout.flush()
         except KeyboardInterrupt:
             context.exit(_INTERRUPTED)
+    sys.stdout.flush()  # here click heeds a reader that has gone, as `head` does
 
 
 def _show_json(line: Json) -> None:
-    click.echo(json.dumps(line, ensure_ascii=sys.stdout.isatty()))  # some characters command a terminal
+    _write(json.dumps(line, ensure_ascii=sys.stdout.isatty()))  # some characters command a terminal
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")  # click's echo would flush each, which makes a long log twice as slow
 
 
 def _shower() -> Callable[[Json], None]:
     """Return what prints a line where stdout goes: time, level, node (a dash for the run), message."""
     if not sys.stdout.isatty():
-        return lambda line: click.echo("{} {:7} {}  {}".format(*_cells(line)))
+        return lambda line: _write("{} {:7} {}  {}".format(*_cells(line)))
     from rich.console import Console
     from rich.text import Text
 

@@ -1,8 +1,10 @@
 """`planasonix logs`: a run's log, read and followed."""
 
 import json
+import os
 import re
 import signal
+import subprocess
 
 import httpx
 import psycopg2
@@ -12,7 +14,7 @@ from dagster import DagsterInstance
 from planasonix_orchestrator.contract.ids import decode_run_id
 from tests.api.writing import log
 from tests.commands.conftest import Piped, planasonix, start, work
-from tests.commands.terminal import Terminal
+from tests.commands.terminal import PLANASONIX, Terminal
 
 
 @pytest.fixture
@@ -75,6 +77,15 @@ def test_ctrl_c_ends_following(service: httpx.Client) -> None:
         command.process.send_signal(signal.SIGINT)
         assert command.end() == (130, "", "")
     assert service.get(f"/api/runs/{run_id}").json()["status"] == "queued"
+
+
+def test_a_reader_may_go_away(finished: str) -> None:
+    """As `head` does: no stack trace."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([PLANASONIX, "logs", finished], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_what_a_node_has_logged_commands_no_terminal(
