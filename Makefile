@@ -31,7 +31,7 @@ up: install examples/data ## Start the whole stack on the example pipelines and 
 test: export PYTHONDONTWRITEBYTECODE :=
 test: install ## Run the tests: the quick ones, then those that start the stack (ARGS="-k words")
 	@$(BIN)/pytest -n 2 -m "not stack" $(ARGS) $(none_is_fine)
-	@$(BIN)/pytest -n 2 --dist loadfile -m stack $(ARGS) $(none_is_fine)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m stack $(ARGS) $(none_is_fine)
 
 .PHONY: check
 check: install ## Check format, lint, import contracts and types, the quickest first

@@ -31,15 +31,29 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 # Where tests that need Postgres also start the API, its commands or several of Dagster's parts.
 _ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "commands"})
+# The longest files, which begin first: one that began last would keep a single process waiting for it.
+_LONGEST_FIRST = (
+    "test_stack.py",
+    "test_openapi_fuzzing.py",
+    "test_demo.py",
+    "test_log_output.py",
+    "test_up.py",
+    "test_definitions.py",
+    "test_serve.py",
+    "test_runs.py",
+    "test_readers.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start servers, so that the quick part stays quick."""
+    """Mark the tests that start servers, so that the quick part stays quick, and put those first that work longest."""
     for item in items:
         needs_postgres = "postgres_server" in getattr(item, "fixturenames", ())
         if needs_postgres and item.path.parent.name in _ROOMS_WITH_SERVERS:
             item.add_marker(pytest.mark.stack)
+    places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @contextmanager
