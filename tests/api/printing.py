@@ -1,8 +1,8 @@
 """Runs that print, in processes of their own, since what Dagster captures is the output of whole processes.
 
-    python -m tests.api.printing JOB LINES
+    python -m tests.api.printing JOB ...
 
-Executes a job on the instance of DAGSTER_HOME and prints the run's id as the last line.
+Executes jobs on the instance of DAGSTER_HOME and prints the ids of their runs as the last lines.
 """
 
 import os
@@ -32,7 +32,8 @@ def in_one_process() -> None:
     second(first())
 
 
-@dg.job(executor_def=dg.multiprocess_executor)
+# Forked of one that has loaded Dagster already, which takes each process seconds.
+@dg.job(executor_def=dg.multiprocess_executor.configured({"start_method": {"forkserver": {}}}))
 def in_many_processes() -> None:
     second(first())
 
@@ -40,21 +41,24 @@ def in_many_processes() -> None:
 JOBS = {"in_one_process": in_one_process, "in_many_processes": in_many_processes}
 
 
-def print_in_run(home: Path, *, job: str, lines: int = 3, environment: dict[str, str] | None = None) -> str:
-    """Run a job in a process of its own and return its Dagster run id."""
-    command = [sys.executable, "-m", "tests.api.printing", job]
-    settings = {**os.environ, "DAGSTER_HOME": str(home), LINES: str(lines), **(environment or {})}
+def print_in_runs(home: Path, *jobs: str, lines: int = 3) -> list[str]:
+    """Run jobs, one after the other, in a process of their own and return their Dagster run ids."""
+    command = [sys.executable, "-m", "tests.api.printing", *jobs]
+    settings = {**os.environ, "DAGSTER_HOME": str(home), LINES: str(lines)}
     done = subprocess.run(
         command, cwd=Path(__file__).parents[2], env=settings, capture_output=True, text=True, check=True
     )
-    return done.stdout.split()[-1]
+    return done.stdout.split()[-len(jobs) :]
 
 
 def main() -> None:
-    job = dg.reconstructable(JOBS[sys.argv[1]])
-    with dg.DagsterInstance.get() as instance, dg.execute_job(job, instance=instance) as result:
-        assert result.success
-        print(result.run_id)  # noqa: T201
+    run_ids = []
+    with dg.DagsterInstance.get() as instance:
+        for name in sys.argv[1:]:
+            with dg.execute_job(dg.reconstructable(JOBS[name]), instance=instance) as result:
+                assert result.success
+                run_ids.append(result.run_id)
+    print(*run_ids)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -16,15 +16,18 @@ from api_adapter.settings import ApiSettings
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api.conftest import MANY, serving
 from tests.api.making import make_run
-from tests.api.printing import print_in_run
+from tests.api.printing import print_in_runs
 from tests.api.test_failures import assert_error_shape
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def printed(home: Path, instance: DagsterInstance) -> str:
-    return encode_run_id(print_in_run(home, job="in_one_process"))
+def printed(home: Path, instance: DagsterInstance) -> dict[str, str]:
+    """Runs that have printed: one in one process, one in many, and one whose output is gone."""
+    run_ids = print_in_runs(home, "in_one_process", "in_many_processes", "in_one_process")
+    instance.compute_log_manager.delete_logs(prefix=[run_ids[-1], "compute_logs"])
+    return dict(zip(("one", "many", "gone"), map(encode_run_id, run_ids), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -34,19 +37,17 @@ def printed(home: Path, instance: DagsterInstance) -> str:
         ("stderr", "first complains: ü\n"),
     ],
 )
-def test_raw_output_is_text(stream: str, text: str, printed: str, reader: httpx.Client) -> None:
+def test_raw_output_is_text(stream: str, text: str, printed: dict[str, str], reader: httpx.Client) -> None:
     """What the run's process wrote, byte by byte, with nothing of it missing."""
-    answer = reader.get(f"/api/runs/{printed}/logs/{stream}")
+    answer = reader.get(f"/api/runs/{printed['one']}/logs/{stream}")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert text in answer.text  # Dagster itself writes to stderr, too
     assert stream == "stderr" or answer.text == text
 
 
-def test_output_of_many_processes_comes_in_their_order(
-    home: Path, instance: DagsterInstance, reader: httpx.Client
-) -> None:
+def test_output_of_many_processes_comes_in_their_order(printed: dict[str, str], reader: httpx.Client) -> None:
     """One after the other, or only that of the processes that ran a node."""
-    path = f"/api/runs/{encode_run_id(print_in_run(home, job='in_many_processes'))}/logs/stdout"
+    path = f"/api/runs/{printed['many']}/logs/stdout"
     assert reader.get(path).text == "first says 0\nfirst says 1\nfirst says 2\nsecond says hello\n"
     assert reader.get(path, params={"nodeId": "second"}).text == "second says hello\n"
 
@@ -58,25 +59,23 @@ def test_output_of_a_live_run_is_what_there_is_so_far(instance: DagsterInstance,
     assert (answer.status_code, answer.text) == (200, "")
 
 
-def test_output_that_is_gone_is_not_found(home: Path, instance: DagsterInstance, reader: httpx.Client) -> None:
+def test_output_that_is_gone_is_not_found(printed: dict[str, str], reader: httpx.Client) -> None:
     """An ended run whose files are no longer there does not pretend that it was silent."""
-    run_id = print_in_run(home, job="in_one_process")
-    instance.compute_log_manager.delete_logs(prefix=[run_id, "compute_logs"])
-    answer = reader.get(f"/api/runs/{encode_run_id(run_id)}/logs/stdout")
+    answer = reader.get(f"/api/runs/{printed['gone']}/logs/stdout")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "output_not_found")
     assert_error_shape(answer)
 
 
-def test_files_have_no_urls(printed: str, reader: httpx.Client) -> None:
+def test_files_have_no_urls(printed: dict[str, str], reader: httpx.Client) -> None:
     """Where output lies in files, `format=urls` says so, and what to configure."""
-    answer = reader.get(f"/api/runs/{printed}/logs", params={"format": "urls"})
+    answer = reader.get(f"/api/runs/{printed['one']}/logs", params={"format": "urls"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "urls_not_available")
     assert "S3ComputeLogManager" in answer.json()["error"]["message"]
 
 
-def test_an_unknown_stream_is_refused(printed: str, reader: httpx.Client) -> None:
+def test_an_unknown_stream_is_refused(printed: dict[str, str], reader: httpx.Client) -> None:
     """There are stdout and stderr."""
-    assert reader.get(f"/api/runs/{printed}/logs/stdlog").status_code == 400
+    assert reader.get(f"/api/runs/{printed['one']}/logs/stdlog").status_code == 400
 
 
 _S3_YAML = """
@@ -131,7 +130,7 @@ def cloud(cloud_home: Path, instance: DagsterInstance, database_url: str) -> Ite
 
 @pytest.fixture(scope="module")
 def printed_there(cloud_home: Path, instance: DagsterInstance) -> str:
-    return encode_run_id(print_in_run(cloud_home, job="in_many_processes", lines=20_000))
+    return encode_run_id(*print_in_runs(cloud_home, "in_many_processes", lines=20_000))
 
 
 TEXT = "".join(f"first says {number}\n" for number in range(20_000)) + "second says hello\n"
