@@ -1,13 +1,15 @@
 """What the event log says of a failed node, in the JSON that the API reads: its code, and the node at fault."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance, RetryRequested
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from sqlalchemy import select
 
 from planasonix_orchestrator.contract import metadata
@@ -35,20 +37,48 @@ KINDS = [
 ]
 
 
-def stored(folder: Path, pipeline: Document, **options: Any) -> dict[str, list[Any]]:
+@pytest.fixture(scope="module")
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+Events = dict[str, list[Any]]
+
+
+def stored(instance: DagsterInstance, pipeline: Document, *, folder: Path, **options: Any) -> Events:
     """Run a pipeline on a Dagster storage and return what is written there: event-specific data by event type."""
     job = job_of(pipeline, folder=folder, catalog=build_catalog(Select()))
-    with DagsterInstance.local_temp(str(folder)) as instance:
-        run_id = execute(job, instance=instance, **options).run_id
-        storage = instance.event_log_storage
-        assert isinstance(storage, SqliteEventLogStorage)
-        with storage.run_connection(run_id) as connection:
-            texts = connection.execute(select(SqlEventLogStorageTable.c.event)).scalars()
-            events = [event for text in texts if (event := json.loads(text)["dagster_event"])]
-    data: dict[str, list[Any]] = {}
+    run_id = execute(job, instance=instance, **options).run_id
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqlEventLogStorage)
+    with storage.run_connection(run_id) as connection:
+        table = SqlEventLogStorageTable
+        texts = connection.execute(select(table.c.event).where(table.c.run_id == run_id).order_by(table.c.id)).scalars()
+        events = [event for text in texts if (event := json.loads(text)["dagster_event"])]
+    data: Events = {}
     for event in events:
         data.setdefault(event["event_type_value"], []).append(event["event_specific_data"])
     return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A run that failed in a known way after one more attempt, if another attempt was made."""
+
+    code: str
+    message: str
+    events: Events
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=[message for _, _, message in KINDS])
+def failed(
+    request: pytest.FixtureRequest, instance: DagsterInstance, tmp_path_factory: pytest.TempPathFactory
+) -> Failed:
+    code, failing, message = request.param
+    pipeline = document([node("a", "source.numbers"), failing], ("a", "b"))
+    events = stored(instance, pipeline, folder=tmp_path_factory.mktemp("failed"), run_config=LITTLE_MEMORY)
+    return Failed(code=code, message=message, events=events)
 
 
 def facts(failure: Any) -> dict[str, str]:
@@ -57,37 +87,30 @@ def facts(failure: Any) -> dict[str, str]:
     return {entry["label"]: entry["entry_data"]["text"] for entry in entries if "text" in entry["entry_data"]}
 
 
-@pytest.mark.parametrize(("code", "failing", "message"), KINDS)
-def test_a_failed_node_tells_its_code(code: str, failing: Document, message: str, tmp_path: Path) -> None:
+def test_a_failed_node_tells_its_code(failed: Failed) -> None:
     """The last attempt has code and message as data, in its own event and in that of the run's failure."""
-    pipeline = document([node("a", "source.numbers"), failing], ("a", "b"))
-    events = stored(tmp_path, pipeline, run_config=LITTLE_MEMORY)
-    (failure,) = events["STEP_FAILURE"]
-    assert facts(failure) == {metadata.ERROR_CODE: code}
-    assert failure["user_failure_data"]["description"].startswith(message)
-    (run,) = events["PIPELINE_FAILURE"]
+    (failure,) = failed.events["STEP_FAILURE"]
+    assert facts(failure) == {metadata.ERROR_CODE: failed.code}
+    assert failure["user_failure_data"]["description"].startswith(failed.message)
+    (run,) = failed.events["PIPELINE_FAILURE"]
     assert run["first_step_failure_event"]["event_specific_data"] == failure
 
 
-@pytest.mark.parametrize(("code", "failing", "message"), KINDS)
-def test_an_attempt_that_is_not_the_last_tells_it_too(
-    code: str, failing: Document, message: str, tmp_path: Path
-) -> None:
+def test_an_attempt_that_is_not_the_last_tells_it_too(failed: Failed) -> None:
     """An attempt that is tried again has its code in the class of the failure; a refusal by a rule is the last."""
-    pipeline = document([node("a", "source.numbers"), failing], ("a", "b"))
-    events = stored(tmp_path, pipeline, run_config=LITTLE_MEMORY)
-    retried = events.get("STEP_UP_FOR_RETRY", [])
+    retried = failed.events.get("STEP_UP_FOR_RETRY", [])
     causes = [retry["error"]["cause"] for retry in retried]
-    assert [metadata.ERROR_CLASSES[cause["cls_name"]] for cause in causes] == ([] if code == "policy" else [code])
-    assert all(message in cause["message"] for cause in causes)
-    (failure,) = events["STEP_FAILURE"]
-    assert metadata.ERROR_CLASSES[failure["error"]["cls_name"]] == code
+    codes = [metadata.ERROR_CLASSES[cause["cls_name"]] for cause in causes]
+    assert codes == ([] if failed.code == "policy" else [failed.code])
+    assert all(failed.message in cause["message"] for cause in causes)
+    (failure,) = failed.events["STEP_FAILURE"]
+    assert metadata.ERROR_CLASSES[failure["error"]["cls_name"]] == failed.code
 
 
-def test_a_failed_node_tells_its_cost(tmp_path: Path) -> None:
+def test_a_failed_node_tells_its_cost(instance: DagsterInstance, tmp_path: Path) -> None:
     """Also work that came to nothing took time of the CPU, and memory."""
     pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", failures=9)], ("a", "b"))
-    (failure,) = stored(tmp_path, pipeline)["STEP_FAILURE"]
+    (failure,) = stored(instance, pipeline, folder=tmp_path)["STEP_FAILURE"]
     entries = failure["user_failure_data"]["metadata_entries"]
     costs = {entry["label"]: entry["entry_data"]["value"] for entry in entries if "value" in entry["entry_data"]}
     assert costs.keys() == {metadata.CPU_SECONDS, metadata.PEAK_MEMORY_BYTES}
@@ -95,7 +118,7 @@ def test_a_failed_node_tells_its_cost(tmp_path: Path) -> None:
     assert costs[metadata.PEAK_MEMORY_BYTES] > 1_000_000
 
 
-def test_a_node_that_reads_anothers_bad_rows_names_it(tmp_path: Path) -> None:
+def test_a_node_that_reads_anothers_bad_rows_names_it(instance: DagsterInstance, tmp_path: Path) -> None:
     """Rows that a lazy node computes are that node's fault, wherever they are read."""
     cast = {"name": "n", "expression": "CAST('x' || n AS INTEGER)"}
     nodes = [
@@ -103,34 +126,37 @@ def test_a_node_that_reads_anothers_bad_rows_names_it(tmp_path: Path) -> None:
         node("bad", "transform.select", columns=[cast]),
         node("out", "destination.collect", path="out.txt"),
     ]
-    events = stored(tmp_path, document(nodes, ("a", "bad"), ("bad", "out")))
+    events = stored(instance, document(nodes, ("a", "bad"), ("bad", "out")), folder=tmp_path)
     (failure,) = events["STEP_FAILURE"]
     assert facts(failure) == {metadata.ERROR_CODE: "node_error", metadata.ERROR_NODE: "bad"}
     assert failure["user_failure_data"]["description"].startswith("node 'bad': Conversion Error")
 
 
 @pytest.mark.parametrize(("code", "failing", "message"), KINDS[:1] + KINDS[-1:])
-def test_a_node_that_is_built_again_is_named(code: str, failing: Document, message: str, tmp_path: Path) -> None:
+def test_a_node_that_is_built_again_is_named(
+    code: str, failing: Document, message: str, instance: DagsterInstance, tmp_path: Path
+) -> None:
     """When a part of a job runs, the fault of a node that is built again for it is that node's, whatever its kind."""
     nodes = [node("a", "source.numbers"), failing, node("out", "destination.collect", path="out.txt")]
-    events = stored(tmp_path, document(nodes, ("a", "b"), ("b", "out")), op_selection=["out"])
+    pipeline = document(nodes, ("a", "b"), ("b", "out"))
+    events = stored(instance, pipeline, folder=tmp_path, op_selection=["out"])
     (failure,) = events["STEP_FAILURE"]
     assert facts(failure) == {metadata.ERROR_CODE: code, metadata.ERROR_NODE: "b"}
     assert failure["user_failure_data"]["description"].startswith(f"node 'b': {message}")
 
 
-def test_a_bug_has_no_code(tmp_path: Path) -> None:
+def test_a_bug_has_no_code(instance: DagsterInstance, tmp_path: Path) -> None:
     """What no node foresaw is no failure of Dagster's: it has neither code nor message as data."""
     pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", bug=True)], ("a", "b"))
-    (failure,) = stored(tmp_path, pipeline)["STEP_FAILURE"]
+    (failure,) = stored(instance, pipeline, folder=tmp_path)["STEP_FAILURE"]
     assert failure["user_failure_data"] is None
     assert failure["error"]["cause"]["cls_name"] == "ZeroDivisionError"
 
 
-def test_a_bug_is_tried_again(tmp_path: Path) -> None:
+def test_a_bug_is_tried_again(instance: DagsterInstance, tmp_path: Path) -> None:
     """Retries count for errors that no node foresaw, too."""
     pipeline = document([node("a", "source.numbers"), node("b", "transform.flaky", bug=True, retries=1)], ("a", "b"))
-    events = stored(tmp_path, pipeline)
+    events = stored(instance, pipeline, folder=tmp_path)
     assert "STEP_FAILURE" not in events
     assert [retry["error"]["cause"]["cls_name"] for retry in events["STEP_UP_FOR_RETRY"]] == ["ZeroDivisionError"]
 
