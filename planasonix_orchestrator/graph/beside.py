@@ -20,6 +20,7 @@ from planasonix_orchestrator.graph.source import Fault
 
 CONNECTIONS_FILE = "connections.yaml"
 ENVIRONMENTS_FILES = ("environments.yaml", "environments.yml", "environments.json")
+SCHEMA_KEY = "$schema"  # by which editors find the JSON Schema of a file in JSON
 BESIDE_PIPELINES = frozenset({CONNECTIONS_FILE, *ENVIRONMENTS_FILES})
 
 
@@ -93,9 +94,9 @@ def load_environments(
 
 
 def _without_nothing(data: Any) -> Any:
-    """Return the data of a file without keys under which nothing stands yet; {} for one of nothing but comments."""
+    """Return the data of a file without keys that say nothing; {} for a file of nothing but comments."""
     if isinstance(data, dict):
-        return {key: value for key, value in data.items() if value is not None}
+        return {key: value for key, value in data.items() if value is not None and key != SCHEMA_KEY}
     return {} if data is None else data
 
 

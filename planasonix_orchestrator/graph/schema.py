@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from planasonix_orchestrator.graph.beside import SCHEMA_KEY
 from planasonix_orchestrator.graph.connections import ConnectionsDocument
 from planasonix_orchestrator.graph.document import EdgeDocument, NodeDocument, PipelineDocument
 from planasonix_orchestrator.graph.environments import EnvironmentsDocument
@@ -36,12 +37,12 @@ def pipeline_schema(node_configs: Mapping[str, JsonSchema] | None = None) -> Jso
 
 def connections_schema() -> JsonSchema:
     """Return the schema of `connections.yaml`."""
-    return _model_schema(ConnectionsDocument, title="Planasonix connections")
+    return _beside_schema(ConnectionsDocument, title="Planasonix connections")
 
 
 def environments_schema() -> JsonSchema:
     """Return the schema of `environments.yaml`."""
-    return _model_schema(EnvironmentsDocument, title="Planasonix environments")
+    return _beside_schema(EnvironmentsDocument, title="Planasonix environments")
 
 
 def config_schema(model: type[BaseModel]) -> JsonSchema:
@@ -51,6 +52,12 @@ def config_schema(model: type[BaseModel]) -> JsonSchema:
 
 def _model_schema(model: type[BaseModel], *, title: str) -> JsonSchema:
     return {"$schema": _DIALECT, **config_schema(model), "title": title}
+
+
+def _beside_schema(model: type[BaseModel], *, title: str) -> JsonSchema:
+    schema = _model_schema(model, title=title)
+    schema["properties"][SCHEMA_KEY] = {"type": "string"}
+    return schema
 
 
 class _WithoutFieldTitles(GenerateJsonSchema):

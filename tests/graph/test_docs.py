@@ -40,7 +40,7 @@ def test_every_key_of_environments_is_documented(definition: str) -> None:
     """Whatever environments.yaml may say, the page names it."""
     schema = environments_schema()
     keys = (schema["$defs"][definition] if definition else schema)["properties"]
-    assert {key for key in keys if not re.search(rf"`(environments\.\*\.)?{key}`", TEXT)} == set()
+    assert {key for key in keys if not re.search(rf"`(environments\.\*\.)?{re.escape(key)}`", TEXT)} == set()
 
 
 def test_every_problem_code_is_documented() -> None:

@@ -77,7 +77,7 @@ def test_environments_are_loaded(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["environments.yml", "environments.json"])
 def test_the_file_may_be_json(folder: Path, name: str) -> None:
     """Or have the other ending of YAML; it is no pipeline."""
-    found = loaded(folder, '{"environments": {"test": {"name": "Test"}}}', name=name)
+    found = loaded(folder, '{"$schema": "x", "environments": {"test": {"name": "Test"}}}', name=name)
     assert (ids(found.environments), told(found), len(found.pipelines)) == (["test"], [], 1)
 
 
