@@ -4,19 +4,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
-from api_adapter.control.cancel import Reconciler
+from api_adapter.control.blueprints import Blueprints
+from api_adapter.control.cancel import Reconciler, drives_intents
 from api_adapter.control.catalog import Catalog, read_catalog
-from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
+from api_adapter.control.code_location import DagsterConnection, Loaded
 from api_adapter.control.database import Database
+from api_adapter.control.orders import Idempotency, RunOrder, StartedRun
 from api_adapter.control.output import Output, OutputStream, OutputUrl
-from api_adapter.control.start import start_run
-from api_adapter.control.variables import check_variables
+from api_adapter.control.queueing import Queue
+from api_adapter.control.start import Starter
 from api_adapter.settings import ApiSettings
-from planasonix_orchestrator.contract import tags as tag_names
 
-__all__ = ["CancelOutcome", "Catalog", "Control", "Output", "OutputStream", "OutputUrl", "open_control"]
+__all__ = [
+    "CancelOutcome",
+    "Catalog",
+    "Control",
+    "Idempotency",
+    "Output",
+    "OutputStream",
+    "OutputUrl",
+    "RunOrder",
+    "StartedRun",
+    "open_control",
+]
 
 
 # What a wish to cancel a run has met: a run that had ended, or none; otherwise it stands.
@@ -29,10 +41,12 @@ class Control:
     `output` is the raw output of runs.
     """
 
-    def __init__(self, connection: DagsterConnection, reconciler: Reconciler) -> None:
+    def __init__(self, connection: DagsterConnection, *, database: Database, reconciler: Reconciler) -> None:
         self.output = Output(connection)
         self._connection = connection
         self._reconciler = reconciler
+        queue = Queue(connection, database=database)
+        self._starter = Starter(connection, blueprints=Blueprints(), queue=queue, catalog_of=self._catalog_of)
         self._catalog: tuple[str, Catalog] | None = None
         self._lock = Lock()
 
@@ -40,29 +54,12 @@ class Control:
         """Return the pipelines as the code server has them loaded now."""
         return self._catalog_of(self._connection.loaded())
 
-    def start(
-        self,
-        pipeline_id: str,
-        *,
-        variables: Mapping[str, Any],
-        trigger: str,
-        user: str,
-        environment_id: str | None = None,
-    ) -> str:
-        """Queue a run of a pipeline and return its Dagster run id; nothing is created unless all of it is right.
+    def start(self, order: RunOrder, *, at: datetime) -> StartedRun:
+        """Queue a run of a pipeline; nothing is created unless all of it is right.
 
-        `user` is the name of the key or user who starts it.
+        `IdempotencyConflictError` if the key of the request stands for another one.
         """
-        loaded = self._connection.loaded()
-        pipeline = self._catalog_of(loaded).get(pipeline_id)
-        declared = pipeline["document"].get("variables") or {}
-        checked = check_variables(declared, required=pipeline["requiredVariables"], given=variables)
-        tags = {tag_names.TRIGGER: trigger, tag_names.USER: user}
-        if environment_id is not None:
-            tags[tag_names.ENVIRONMENT_ID] = environment_id
-        with dagster_errors():
-            instance = self._connection.instance()
-            return start_run(instance, loaded=loaded, pipeline=pipeline, variables=checked, tags=tags)
+        return self._starter.start(order, at=at)
 
     def cancel(self, dagster_run_id: str, *, user: str, at: datetime) -> CancelOutcome:
         """Store that a run be canceled, which it will be, whatever happens, unless it has ended before.
@@ -75,6 +72,11 @@ class Control:
         """Do so for many runs; return what has become of each wish."""
         found = self._reconciler.request_many(dagster_run_ids, by=user, at=at)
         return {run_id: _outcome(status) for run_id, status in found.items()}
+
+    @property
+    def has_run_host(self) -> bool:
+        """Whether a run host of ours takes the runs from the queue; `UnavailableError` if Postgres is away."""
+        return drives_intents(self._connection.instance())
 
     def check(self) -> None:
         """Return if the code location is there and loaded; `UnavailableError` if not."""
@@ -96,7 +98,7 @@ def open_control(settings: ApiSettings) -> Iterator[Control]:
     reconciler = Reconciler(connection, database=database)
     reconciler.start()
     try:
-        yield Control(connection, reconciler)
+        yield Control(connection, database=database, reconciler=reconciler)
     finally:
         reconciler.close()
         connection.close()

@@ -105,7 +105,7 @@ class Reconciler:
         """Act on what is open and due; false if there is nothing to do here, now or ever."""
         try:
             intents = self._database.transact(read_open_intents)
-            if intents and _drives_intents(self._connection.instance()):
+            if intents and drives_intents(self._connection.instance()):
                 return False
         except Exception as error:  # the database is away, or has no tables yet: this thread must not end with it
             self._report(error)
@@ -130,7 +130,7 @@ class Reconciler:
     def _try(self, run_id: str) -> None:
         try:
             instance = self._connection.instance()
-            if not _drives_intents(instance):
+            if not drives_intents(instance):
                 with self._database.alone_with(run_id, wait=False) as alone:
                     if alone:
                         self._act(instance, run_id)
@@ -167,7 +167,8 @@ class Reconciler:
             instance.report_run_canceling(run, message="The run's worker can't be told to stop yet.")
 
 
-def _drives_intents(instance: DagsterInstance) -> bool:
+def drives_intents(instance: DagsterInstance) -> bool:
+    """Tell whether the launcher brings intents to their end by itself."""
     return bool(getattr(instance.run_launcher, "drives_intents", False))
 
 

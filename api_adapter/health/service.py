@@ -7,7 +7,7 @@ from api_adapter.dependencies import Services
 from api_adapter.errors import ApiError, Detail, UnavailableError, UnknownSchemaError
 
 _OLDEST_HEARTBEAT = timedelta(seconds=90)  # the daemon gives one every 30 s
-_PARTS = ("postgres", "schema", "daemon", "codeLocation")
+_PARTS = ("postgres", "schema", "daemon", "runHost", "codeLocation")
 
 
 class NotReadyError(ApiError):
@@ -23,7 +23,9 @@ class NotReadyError(ApiError):
 
 def check_readiness(services: Services) -> dict[str, str]:
     """Return every part as ``ok``; `NotReadyError` names those that are not."""
-    reasons = _database_trouble(services) or _daemon_trouble(services)  # the one is told by the other
+    reasons = _database_trouble(services) or _daemon_trouble(services) | _run_host_trouble(
+        services
+    )  # told by the first
     reasons |= _trouble("codeLocation", services.control.check)
     if reasons:
         raise NotReadyError(reasons)
@@ -40,12 +42,22 @@ def _database_trouble(services: Services) -> dict[str, str]:
 def _daemon_trouble(services: Services) -> dict[str, str]:
     heartbeat = services.storage.last_heartbeat()
     if heartbeat is None:
-        reason = "The Dagster daemon has never run here, so runs would stay queued. Start `dagster-daemon run`."
+        reason = "The Dagster daemon has never run here, so schedules would not fire. Start `dagster-daemon run`."
         return {"daemon": reason}
     age = services.clock() - heartbeat
     if age > _OLDEST_HEARTBEAT:
         return {"daemon": f"The Dagster daemon gave its last sign of life {age.total_seconds():.0f} s ago. Restart it."}
     return {}
+
+
+def _run_host_trouble(services: Services) -> dict[str, str]:
+    try:
+        if not services.control.has_run_host or services.storage.run_host_listens():
+            return {}
+    except UnavailableError:  # of what the one who asked before has found
+        return {}
+    command = "python -m planasonix_orchestrator.run_host"
+    return {"runHost": f"No run host is at work, so runs would stay queued. Start `{command}`."}
 
 
 def _trouble(part: str, check: Callable[[], None]) -> dict[str, str]:

@@ -53,7 +53,7 @@ ANSWERS: dict[str, Any] = {
     "getLiveness": {"status": "ok"},
     "getReadiness": {
         "status": "ready",
-        "checks": {"postgres": "ok", "schema": "ok", "daemon": "ok", "codeLocation": "ok"},
+        "checks": {"postgres": "ok", "schema": "ok", "daemon": "ok", "runHost": "ok", "codeLocation": "ok"},
     },
     "listRuns": _RUNS,
     "listPipelineRuns": _RUNS,
@@ -208,7 +208,11 @@ ANSWERS: dict[str, Any] = {
     "startRun": {"runId": _RUN, "pipelineId": _PIPELINE, "status": "queued", "queuedAt": _QUEUED},
 }
 
-BODIES: dict[str, Any] = {"startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production"}}
+ANSWERS["startRun 200"] = ANSWERS["getRun"]
+
+BODIES: dict[str, Any] = {
+    "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]}
+}
 
 _ID = "9f0c1d2e3b4a59687786958473625140"
 

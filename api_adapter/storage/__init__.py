@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from api_adapter.storage.daemon import last_heartbeat
+from api_adapter.storage.daemon import last_heartbeat, run_host_listens
 from api_adapter.storage.database import Connection, Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
@@ -182,8 +182,12 @@ class Storage:
         return self._read_single(lambda connection: read_captures(connection, run_id=dagster_id, node_id=node_id))
 
     def last_heartbeat(self) -> datetime | None:
-        """Return when the daemon that launches queued runs last gave a sign of life; None if it never did."""
+        """Return when Dagster's daemon last gave a sign of life; None if it never did."""
         return self._read_single(last_heartbeat)
+
+    def run_host_listens(self) -> bool:
+        """Tell whether a run host is at work."""
+        return self._read_single(run_host_listens)
 
     def gauges(self, *, now: datetime) -> Gauges:
         """Return how many runs there are in each state, and since when the oldest ones wait."""

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dagster import Field, LocalComputeLogManager, StringSource
+from dagster import Field, StringSource
 from dagster._core.execution.compute_logs import redirect_to_file  # which Dagster's own manager uses, too
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION
+from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
 from planasonix_orchestrator.settings import DAGSTER_HOME_VARIABLE
 
 
-class RunOutput(LocalComputeLogManager):  # type: ignore[misc]  # Dagster exports it untyped
+class RunOutput(LocalComputeLogManager):
     """Dagster's local files of stdout and stderr, written to by the run's process itself.
 
     Dagster's own also copies them to the terminal of whoever has launched the run, by two processes for each stream,

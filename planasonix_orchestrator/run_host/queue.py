@@ -25,6 +25,8 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
     `max_concurrent_runs` is the limit over all pipelines.
     """
 
+    takes_queued_runs = True  # the API may create a run as queued already, in one transaction
+
     def __init__(
         self,
         max_concurrent_runs: int = DEFAULT_MAX_CONCURRENT_RUNS,

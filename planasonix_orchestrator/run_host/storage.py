@@ -1,15 +1,26 @@
 """The Dagster instance of a run's worker: its events in batches, its end decided under the lock of the run's row."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from logging import INFO
+from typing import Any, Final, NoReturn, cast
+from uuid import uuid4
 
 import yaml
 
 # A storage stands inside Dagster by nature: it subclasses Dagster's own, and those speak of these.
-from dagster import Bool, DagsterEvent, DagsterEventType, DagsterInstance, EventLogEntry, Field, Float
+from dagster import (
+    Bool,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    EventLogEntry,
+    Field,
+    Float,
+)
 from dagster._core.events import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
@@ -62,6 +73,10 @@ class RunNotWantedError(PlanasonixError):
         self.run_id = run_id
 
 
+class _RehearsalOver(Exception):  # noqa: N818  # it is no error
+    """Undoes what was rehearsed."""
+
+
 class UnsupportedStorageError(PlanasonixError):
     """An instance that keeps its runs elsewhere than in Dagster's tables in Postgres."""
 
@@ -94,7 +109,8 @@ def _open(dagster_home: str, *, patience: float, may_cancel: bool) -> DagsterIns
     config = {**yaml.safe_load(stock.config_yaml), "patience_seconds": patience, "may_cancel": may_cancel}
     ours = ConfigurableClassData(__name__, WorkerStorage.__name__, yaml.safe_dump(config))
     instance = DagsterInstance.from_ref(ref._replace(storage_data=ours))
-    _event_log(instance).read_schema()
+    _event_log(instance).rehearse()
+    _read(instance)
     return instance
 
 
@@ -106,6 +122,13 @@ def prepare_for_fork(instance: DagsterInstance) -> None:
 def warm_up(instance: DagsterInstance) -> None:
     """Open the connection of an instance that was opened here, before the first statement needs it."""
     _event_log(instance).warm_up()
+    _read(instance)
+
+
+def _read(instance: DagsterInstance) -> None:
+    """Read what each run reads first, of a run that does not exist."""
+    instance.get_run_by_id("")
+    instance.run_storage.get_job_snapshot("")
 
 
 def _event_log(instance: DagsterInstance) -> "WorkerEventLogStorage":
@@ -268,9 +291,19 @@ class WorkerEventLogStorage(PostgresEventLogStorage):
         finally:
             self._database.close()
 
-    def read_schema(self) -> None:
-        """Read once what Dagster wants to know of the tables."""
-        self._runs.has_run_stats_index_cols()
+    def rehearse(self) -> None:
+        """Write once what each run will write, and undo it: the statements are compiled then, and the tables known."""
+        run = DagsterRun("rehearsal", run_id=str(uuid4()))
+        with suppress(_RehearsalOver):
+            self._database.transact(lambda connection: self._rehearse(connection, run))
+
+    def _rehearse(self, connection: Connection, run: DagsterRun) -> NoReturn:
+        self._runs.add_run(run)
+        for kinds in (["RUN_START"], ["STEP_START", "STEP_START"], ["RUN_SUCCESS"]):
+            told = [DagsterEvent(DagsterEventType[kind].value, run.job_name) for kind in kinds]
+            entries = [_entry_of(each, run_id=run.run_id) for each in told]
+            self._store(connection, Batch([_Entry(entry, self._event_to_row(entry)) for entry in entries]))
+        raise _RehearsalOver
 
     def warm_up(self) -> None:
         """Open a connection, and have the server read what it must know of the tables."""
@@ -331,6 +364,18 @@ class WorkerEventLogStorage(PostgresEventLogStorage):
                 self.store_asset_check_event(entry.event, id_)
 
 
+def _entry_of(event: DagsterEvent, *, run_id: str) -> EventLogEntry:
+    return EventLogEntry(
+        error_info=None,
+        level=INFO,
+        user_message="",
+        run_id=run_id,
+        timestamp=0.0,
+        job_name=event.job_name,
+        dagster_event=event,
+    )
+
+
 def _note(event: EventLogEntry, message: str) -> EventLogEntry:
     told = DagsterEvent(
         event_type_value=DagsterEventType.ENGINE_EVENT.value,
@@ -343,4 +388,4 @@ def _note(event: EventLogEntry, message: str) -> EventLogEntry:
 
 _INSERT = SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
 _IS_THERE = text("SELECT EXISTS (SELECT FROM event_logs WHERE id = :id AND run_id = :run_id AND event = :event)")
-_WARM_UP = text("SELECT FROM event_logs, runs, run_tags, snapshots LIMIT 0")
+_WARM_UP = text("SELECT FROM event_logs, asset_keys, asset_event_tags, runs, run_tags, snapshots LIMIT 0")

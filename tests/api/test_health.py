@@ -41,8 +41,8 @@ def own_client(own_instance: DagsterInstance, tmp_path: Path, postgres_url: str)
 
 
 def beat(instance: DagsterInstance, *, at: datetime) -> None:
-    """A sign of life of the daemon that launches runs."""
-    instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), "QUEUED_RUN_COORDINATOR", "test", []))
+    """A sign of life of the daemon ."""
+    instance.add_daemon_heartbeat(DaemonHeartbeat(at.timestamp(), "SCHEDULER", "test", []))
 
 
 def reasons(client: httpx.Client) -> dict[str, str]:
@@ -66,7 +66,7 @@ def test_ready_when_all_parts_are_there(client: httpx.Client, instance: DagsterI
     beat(instance, at=datetime.now(UTC))
     answer = client.get("/readyz", headers={"Authorization": ""})
     assert answer.status_code == 200
-    parts = ("postgres", "schema", "daemon", "codeLocation")
+    parts = ("postgres", "schema", "daemon", "runHost", "codeLocation")
     assert answer.json() == {"status": "ready", "checks": dict.fromkeys(parts, "ok")}
 
 

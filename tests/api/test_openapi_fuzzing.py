@@ -40,7 +40,7 @@ Authorization = "Bearer ${API_KEY}"
 def alive(instance: DagsterInstance, client: httpx.Client) -> httpx.Client:
     """The API with a daemon that has just given a sign of life, and runs of several kinds."""
     now = datetime.now(UTC).timestamp()
-    instance.add_daemon_heartbeat(DaemonHeartbeat(now, "QUEUED_RUN_COORDINATOR", daemon_id="1", errors=[]))
+    instance.add_daemon_heartbeat(DaemonHeartbeat(now, "SCHEDULER", daemon_id="1", errors=[]))
     for job in (served.crm_to_warehouse, served.failing, served.nightly):
         execute(job, instance=instance)
     return client

@@ -224,12 +224,12 @@ def test_the_trigger_is_known_for_runs_that_dagster_started(
 
 
 def test_the_daemon_is_alive_when_it_says_so(instance: DagsterInstance, storage: Storage) -> None:
-    """The heartbeat read is the one that Dagster's queue daemon wrote."""
+    """The heartbeat read is the one that Dagster's daemon wrote."""
     from dagster._daemon.types import DaemonHeartbeat
 
     now = datetime.now(UTC).replace(microsecond=0)
     instance.add_daemon_heartbeat(
-        DaemonHeartbeat(timestamp=now.timestamp(), daemon_type="QUEUED_RUN_COORDINATOR", daemon_id="1", errors=[])
+        DaemonHeartbeat(timestamp=now.timestamp(), daemon_type="SCHEDULER", daemon_id="1", errors=[])
     )
     assert storage.last_heartbeat() == now
 

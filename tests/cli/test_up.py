@@ -40,7 +40,7 @@ def test_in_a_pipe_the_table_is_plain_and_whole(tmp_path: Path, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["PART", "URL", "PID", "LOG"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
-    assert list(rows) == ["postgres", "code-server", "daemon", "webserver", "api"]
+    assert list(rows) == ["postgres", "code-server", "daemon", "run-host", "webserver", "api"]
     assert rows["api"] == ["http://127.0.0.1:8000", "104", str(tmp_path / "state/logs/api.log")]
 
 

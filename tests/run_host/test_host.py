@@ -49,7 +49,7 @@ def events_of(host: Hosted, run_id: str) -> list[str]:
 def test_a_queued_run_is_executed(host: Hosted) -> None:
     """A run that is put into the queue is executed by a process of its own, and succeeds."""
     run_id = host.submit(pipeline("quick", note="notes.txt"))
-    assert host.until(run_id) == "SUCCESS"
+    assert host.until(run_id) == "SUCCESS", host.story(run_id)
     assert host.notes(run_id) == ["began", "ended"]
     pid = host.pid_of(run_id)
     wait_until(lambda: not host.processes_of(pid), seconds=10, what=lambda: host.story(run_id))

@@ -460,6 +460,13 @@ def connections_of(url: str) -> int:
     return int(found)
 
 
+def test_opening_leaves_nothing(worker: DagsterInstance, module_postgres_url: str) -> None:
+    """What is rehearsed is undone."""
+    found = "SELECT (SELECT count(*) FROM runs WHERE pipeline_name = 'rehearsal'),"
+    found += " (SELECT count(*) FROM event_logs WHERE run_id NOT IN (SELECT run_id FROM runs))"
+    assert rows_of(module_postgres_url, found) == [(0, 0)]
+
+
 def test_another_process_can_open_the_like(worker: DagsterInstance) -> None:
     """Dagster's executors that start processes hand the instance on by its description."""
     with DagsterInstance.from_ref(worker.get_ref()) as other:

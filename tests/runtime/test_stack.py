@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.end()
 
 
-@pytest.mark.parametrize("name", ["api", "webserver", "daemon", "code-server", "postgres"])
+@pytest.mark.parametrize("name", ["api", "webserver", "daemon", "run-host", "code-server", "postgres"])
 def test_a_killed_part_comes_back_with_history_intact(stack: Stack, name: str) -> None:
     """After kill -9 of any single part the earlier run is still told, and a new one succeeds."""
     earlier = stack.run_once()
