@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -47,6 +46,7 @@ from planasonix_orchestrator.dagster_defs.node_threads import Ended, Happened, N
 from planasonix_orchestrator.engine.stopping import Reason
 from planasonix_orchestrator.settings import Settings
 
+_LONGEST_WAIT = 3600.0  # seconds; a queue gives up at once if the end of a wait is too far for it to reckon with
 _SECONDS_BETWEEN_CLAIMS = 1.0  # of slots in Dagster's pools, if a user has put ops into some
 
 
@@ -184,10 +184,10 @@ class _Execution:
                 self._threads.start(self._context.for_step(step, self._active.get_known_state()))
 
     def _seconds_to_wait(self) -> float:
+        longest = _SECONDS_BETWEEN_CLAIMS if self._slots.has_pending_claims() else _LONGEST_WAIT
         if self._stopped_by:
-            return threading.TIMEOUT_MAX
+            return longest
         moment = min([self._deadline, *self._attempts.values()])
-        longest = _SECONDS_BETWEEN_CLAIMS if self._slots.has_pending_claims() else threading.TIMEOUT_MAX
         return min(max(0.0, moment - time.monotonic()), longest)
 
     def _take(self, report: Report) -> Iterator[DagsterEvent]:
