@@ -7,6 +7,7 @@ from typing import Any
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, Field, Int, Noneable
 
 from planasonix_orchestrator.contract import tags
+from planasonix_orchestrator.contract.resolution import environment_named
 from planasonix_orchestrator.run_host.dagster_api import (
     ConfigurableClass,
     ConfigurableClassData,
@@ -63,10 +64,17 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
         if run.status is not DagsterRunStatus.NOT_STARTED:
             return run
         if tags.PIPELINE_ID in run.tags:
+            self._place(run)
             self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
             announce(self._instance, run_id=run.run_id)
             return run.with_status(DagsterRunStatus.QUEUED)
         return self._instance.launch_run(run.run_id, context.workspace)
+
+    def _place(self, run: DagsterRun) -> None:
+        """Note the environment that a run from the launchpad names in its config, so that its limit is kept."""
+        environment = environment_named(run.run_config)
+        if environment is not None and tags.ENVIRONMENT_ID not in run.tags:
+            self._instance.add_run_tags(run.run_id, {tags.ENVIRONMENT_ID: environment})
 
     def cancel_run(self, run_id: str) -> bool:
         """Store that a run be canceled, whatever it is doing; False if it has ended. The host sees to the rest."""
