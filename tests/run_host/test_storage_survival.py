@@ -33,6 +33,8 @@ from planasonix_orchestrator.run_host.database import DatabaseGoneError
 from planasonix_orchestrator.run_host.storage import open_worker_instance
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
+from tests.api.waiting import wait_until
+from tests.conftest import superuser
 from tests.run_host.storing import event_of, kinds_of, line_of, make_run, rows_of, status_of, write_home
 
 TYPE = DagsterEventType
@@ -42,6 +44,8 @@ ZYGOTE = """
 import json, os, pathlib, signal, sys, threading
 from dagster import DagsterEventType
 from planasonix_orchestrator.run_host.storage import RunNotWantedError, open_worker_instance, prepare_for_fork, warm_up
+from tests.api.waiting import wait_until
+from tests.conftest import superuser
 from tests.run_host.storing import event_of, line_of
 
 def start(run_id):
@@ -191,6 +195,25 @@ def test_a_lost_connection_loses_and_doubles_nothing(
     worker.handle_new_event(event_of(run_id, TYPE.RUN_SUCCESS))
     assert kinds_of(url, run_id) == [None, "PIPELINE_START", "PIPELINE_SUCCESS"]
     assert status_of(url, run_id) == "SUCCESS"
+
+
+def test_a_transaction_waits_for_one_whose_end_nobody_saw(
+    worker: DagsterInstance, stock: DagsterInstance, url: str
+) -> None:
+    """The server may still be at work on what a lost connection has asked for."""
+    run_id = make_run(stock)
+    worker.handle_new_event(event_of(run_id, TYPE.STEP_SUCCESS, step_key="first"))
+    fence = worker.event_log_storage._database._fence  # type: ignore[attr-defined]
+    with superuser(url) as lost:
+        lost.execute("SELECT pg_advisory_lock(%s)", (fence,))
+        second = event_of(run_id, TYPE.STEP_SUCCESS, step_key="second")
+        storing = threading.Thread(target=worker.handle_new_event, args=(second,))
+        storing.start()
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND (classid::int8 << 32 | objid::int8) = %s"
+        wait_until(lambda: bool(rows_of(url, waiting, fence)), seconds=10)
+        assert kinds_of(url, run_id) == ["STEP_SUCCESS"]
+    storing.join()
+    assert kinds_of(url, run_id) == ["STEP_SUCCESS", "STEP_SUCCESS"]
 
 
 TERMINATE = (
