@@ -20,6 +20,7 @@ Parameters = Mapping[str, object]
 Row = Any  # a named tuple of the statement's columns
 
 _STATEMENT_TIMEOUT_SECONDS = 15
+_MOST_PREPARED = 200  # each takes some memory of the session; callers that ask for odd limits may make many
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 # What the session has prepared is gone, or a table has changed since: a new session is as good as ever.
 _UNPREPARED = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
@@ -43,11 +44,13 @@ class Connection:
         """Return the rows of a statement that each session plans only once, whatever the parameters are.
 
         Planning takes longer than a short read does. It is for statements that leave the planner one way only, by
-        their index and in its order, since it does not know the values then; and for those of which there are few,
-        since a session keeps each.
+        their index and in its order, since it does not know the values then.
         """
         call = self._prepared.get(statement)
         if call is None:
+            if len(self._prepared) == _MOST_PREPARED:
+                self.do("DEALLOCATE ALL")
+                self._prepared.clear()
             text, names = _numbered(statement)
             name = f"read_{len(self._prepared)}"
             self._execute(f"PREPARE {name} AS {text}")

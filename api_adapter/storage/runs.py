@@ -230,7 +230,7 @@ SELECT {_COLUMNS}, create_timestamp::timestamptz AS created,
        (SELECT json_object_agg(key, value ORDER BY tags.id)::text FROM run_tags AS tags
         WHERE tags.run_id = page.run_id) AS tags
 FROM ({{runs}}) AS page ORDER BY id DESC"""
-_TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT %(limit)s")
+_TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}")
 _TOLD_WITH_NEWS = _TOLD_NEWEST.replace(") AS tags", f") AS tags, {NEWS}", 1)
 _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
 _STATE = (
@@ -243,27 +243,30 @@ _STARTED = f"SELECT told.*, (SELECT run_body FROM runs WHERE run_id = %(run_id)s
 _HAPPENED = "coalesce(to_timestamp(start_time), create_timestamp::timestamptz)"
 
 # Where runs are read in the order of their ids: each is one range of one index for each job and status.
-# Rows are compared as a whole where the planner would else walk another index and hope to meet enough rows soon.
+# Rows are compared as a whole where the planner would else walk another index and hope to meet enough rows soon. Of a
+# status with further conditions it expects so few that it would sort them all, unless it plans for their very bounds.
 _BOUNDS = "id < %(below)s AND id >= %(least)s"
-_ALL = "SELECT {columns} FROM runs WHERE {conditions} ORDER BY id DESC LIMIT %(limit)s"
+_ALL = "SELECT {columns} FROM runs WHERE {conditions} ORDER BY id DESC LIMIT {limit}"
 _OF_STATUS = """
 SELECT mine.* FROM unnest(%(statuses)s::text[]) AS wanted(status) CROSS JOIN LATERAL (
     SELECT {columns} FROM runs
     WHERE (runs.status, id) >= (wanted.status, %(least)s) AND (runs.status, id) < (wanted.status, %(below)s)
           AND {conditions}
-    ORDER BY runs.status DESC, id DESC LIMIT %(limit)s) AS mine"""
+    ORDER BY runs.status DESC, id DESC LIMIT {limit}) AS mine"""
 _OF_JOB = """
 SELECT mine.* FROM unnest(%(jobs)s::text[]) AS wanted(job) CROSS JOIN LATERAL (
     SELECT {columns} FROM runs
     WHERE (pipeline_name, id) >= (wanted.job, %(least)s) AND (pipeline_name, id) < (wanted.job, %(below)s)
           AND {conditions}
-    ORDER BY pipeline_name DESC, id DESC LIMIT %(limit)s) AS mine"""
+    ORDER BY pipeline_name DESC, id DESC LIMIT {limit}) AS mine"""
 _OF_JOB_AND_STATUS = """
 SELECT mine.* FROM unnest(%(jobs)s::text[]) AS wanted(job) CROSS JOIN unnest(%(statuses)s::text[]) AS also(status)
 CROSS JOIN LATERAL (
-    SELECT {columns} FROM runs WHERE pipeline_name = wanted.job AND runs.status = also.status AND {conditions}
-    ORDER BY id DESC LIMIT %(limit)s) AS mine"""
-_OF_IDS = "SELECT {columns} FROM runs WHERE id = ANY(%(ids)s) AND {conditions} ORDER BY id DESC LIMIT %(limit)s"
+    SELECT {columns} FROM runs
+    WHERE (pipeline_name, runs.status, id) >= (wanted.job, also.status, %(least)s)
+          AND (pipeline_name, runs.status, id) < (wanted.job, also.status, %(below)s) AND {conditions}
+    ORDER BY pipeline_name DESC, runs.status DESC, id DESC LIMIT {limit}) AS mine"""
+_OF_IDS = "SELECT {columns} FROM runs WHERE id = ANY(%(ids)s) AND {conditions} ORDER BY id DESC LIMIT {limit}"
 _FIRST_IDS, _MORE_IDS = 256, 20_000  # of a trigger's runs, how many are looked at together
 
 
@@ -282,8 +285,9 @@ class Page:
         self._connection = connection
         self._view = view
         self._filter = filter_by
+        self._limit = limit
+        self._planned_once = limit is not None
         self._parameters: dict[str, Any] = {
-            "limit": limit,
             "below": below if below is not None else _NO_BOUND,
             "least": 0,
             "pipelines": sorted(filter_by.pipelines or ()),
@@ -308,16 +312,18 @@ class Page:
 
     def _fetch(self, statement: str, ranges: Sequence[str]) -> list[Row]:
         runs = " UNION ALL ".join(f"({one})" for one in ranges)
-        text = statement.format(runs=runs)
-        if self._parameters["limit"] is None:
-            return list(self._connection.rows(text, self._parameters))
-        return list(self._connection.prepared_rows(text, self._parameters))
+        read = self._connection.prepared_rows if self._planned_once else self._connection.rows
+        return list(read(statement.format(runs=runs, limit=self._limit), self._parameters))
+
+    def _select(self, walk: str, *, conditions: str) -> str:
+        """Return the select of one walk. It has its limit as a number: a plan for any limit would be one for many."""
+        return walk.format(columns=_COLUMNS, conditions=conditions, limit="ALL" if self._limit is None else self._limit)
 
     def _fetch_of_ids(self, statement: str, ids: Iterator[int]) -> list[Row]:
         """Look at some of these runs at a time, until the page is full; all at once if everything is wanted."""
-        limit, least = self._parameters["limit"], self._parameters["least"]
+        limit, least = self._limit, self._parameters["least"]
         ids = takewhile(lambda run: run >= least, ids)
-        these = _OF_IDS.format(columns=_COLUMNS, conditions=self._conditions("id < %(below)s"))
+        these = self._select(_OF_IDS, conditions=self._conditions("id < %(below)s"))
         if limit is None:
             self._parameters["ids"] = list(ids)
             return self._fetch(statement, [these, *self._long_waits()])
@@ -336,21 +342,27 @@ class Page:
         jobs = None
         if self._filter.pipelines is not None:
             jobs = self._view.jobs_of(self._filter.pipelines)
+        if jobs is None and not self._filter.statuses:
+            return self._select(_ALL, conditions=self._conditions(_BOUNDS))
         but = {"statuses"}
         if jobs is None:
-            walk, bounds = (_OF_STATUS, "true") if self._filter.statuses else (_ALL, _BOUNDS)
+            walk = _OF_STATUS
         else:
             self._parameters["jobs"] = list(jobs.names)
-            walk, bounds = (_OF_JOB_AND_STATUS, _BOUNDS) if self._filter.statuses else (_OF_JOB, "true")
+            walk = _OF_JOB_AND_STATUS if self._filter.statuses else _OF_JOB
             but |= {"pipelines"} if jobs.exclusive else set()
-        return walk.format(columns=_COLUMNS, conditions=self._conditions(bounds, but=but))
+        conditions = self._conditions("true", but=but)
+        if self._filter.statuses and conditions != "true":
+            self._planned_once = False
+            conditions = self._conditions(_BOUNDS, but=but)
+        return self._select(walk, conditions=conditions)
 
     def _long_waits(self) -> list[str]:
         """Return the select of the runs below the range of ids that have started in it all the same."""
         if not self._parameters["least"]:
             return []
         where = self._conditions(f"id < %(below)s AND id < %(least)s AND {LONG_WAIT}")
-        return [_ALL.format(columns=_COLUMNS, conditions=where)]
+        return [self._select(_ALL, conditions=where)]
 
     def _bound_by_dates(self) -> None:
         """Narrow the range of ids to what can lie between the dates.
