@@ -3,22 +3,20 @@
 import json
 import os
 import socket
-import stat
-import subprocess
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 from click.testing import CliRunner
 
-from planasonix_orchestrator.cli import main
+from planasonix_orchestrator.cli import main, up
 from planasonix_orchestrator.cli.up import show_first_key, show_parts
 from planasonix_orchestrator.runtime.parts import Ports, build_parts
 from planasonix_orchestrator.runtime.ports import LOOPBACK
-from planasonix_orchestrator.runtime.stack import RunningPart
+from planasonix_orchestrator.runtime.stack import RunningPart, run_stack
+from planasonix_orchestrator.runtime.supervisor import Pace
 from planasonix_orchestrator.settings import Settings
-from tests.runtime.stack import PLANASONIX, Stack
+from tests.runtime.stack import Stack
 
 PORTS = Ports(api=8000, webserver=3000, code_server=4266)
 
@@ -105,20 +103,17 @@ def test_a_taken_port_is_replaced_and_a_postgres_of_ones_own_is_used(tmp_path: P
             stack.end()
 
 
-@pytest.mark.stack
-def test_a_postgres_that_is_not_there_ends_it(tmp_path: Path) -> None:
+def test_a_postgres_that_is_not_there_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable database is named with its reason, after nothing else was started."""
     (tmp_path / "pipelines").mkdir()
-    done = subprocess.run(
-        [PLANASONIX, "up", "--state", str(tmp_path / "state"), "--pipelines", str(tmp_path / "pipelines")],
-        env={**os.environ, "PLANASONIX_POSTGRES_URL": f"postgresql://me:s3cret@{LOOPBACK}:1/dagster"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "postgres did not start" in done.stderr
-    assert "s3cret" not in done.stderr
+    monkeypatch.setenv("PLANASONIX_POSTGRES_URL", f"postgresql://me:s3cret@{LOOPBACK}:1/dagster")
+    monkeypatch.setattr(up, "run_stack", partial(run_stack, pace=Pace(reach=0.2)))
+    arguments = ["up", "--state", str(tmp_path / "state"), "--pipelines", str(tmp_path / "pipelines")]
+    answer = CliRunner().invoke(main, arguments)
+    assert answer.exit_code == 1
+    assert "postgres did not start" in answer.output
+    assert "s3cret" not in answer.output
+    assert list((tmp_path / "state" / "logs").iterdir()) == []
 
 
 def test_the_first_key_is_printed_apart_from_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,36 +126,3 @@ def test_the_first_key_is_printed_apart_from_the_table(tmp_path: Path, capsys: p
     for key, expected in (("plnx_live_x", {"parts", "firstKey"}), (None, {"parts"})):
         show_parts(shown(tmp_path), as_json=True, first_key=key)
         assert set(json.loads(capsys.readouterr().out)) == expected
-
-
-@pytest.mark.stack
-def test_the_first_start_makes_a_key_and_later_ones_keep_it(tmp_path: Path) -> None:
-    """The key is printed once, kept for its owner alone, never an argument, and opens the API after a restart too."""
-    for start in range(2):
-        stack = Stack(tmp_path)
-        try:
-            kept = stack.state / "api-key"
-            key = kept.read_text(encoding="ascii").strip()
-            assert stack.first_key == (key if start == 0 else None)
-            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-            assert key not in arguments_of(stack)
-            assert key not in stack.told()
-            assert stack.api("/api/pipelines")["meta"]["total"] == 1
-            listed = subprocess.run(
-                [PLANASONIX, "keys", "list", "--state", str(stack.state)], capture_output=True, text=True, check=True
-            )
-            (line,) = listed.stdout.splitlines()
-            assert line.split("\t")[1:3] == ["first key", key[:22]]
-        finally:
-            stack.end()
-        assert key not in "".join(log.read_text(errors="replace") for log in (stack.state / "logs").glob("*.log"))
-
-
-def arguments_of(stack: Stack) -> str:
-    """The arguments of all processes of a stack, which everybody on the machine may read."""
-    seen = []
-    for process in stack.processes():
-        with suppress(psutil.NoSuchProcess):  # one that has just ended
-            seen += process.cmdline()
-    assert seen
-    return " ".join(seen)

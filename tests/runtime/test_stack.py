@@ -2,11 +2,14 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.runtime.stack import PLANASONIX, Stack, wait_until
@@ -23,10 +26,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.end()
 
 
+@pytest.fixture(scope="module")
+def earlier(stack: Stack) -> str:
+    """A run that succeeded before any part was killed."""
+    return stack.run_once()
+
+
 @pytest.mark.parametrize("name", ["api", "webserver", "daemon", "run-host", "code-server", "postgres"])
-def test_a_killed_part_comes_back_with_history_intact(stack: Stack, name: str) -> None:
+def test_a_killed_part_comes_back_with_history_intact(stack: Stack, earlier: str, name: str) -> None:
     """After kill -9 of any single part the earlier run is still told, and a new one succeeds."""
-    earlier = stack.run_once()
     backs = stack.told().count(f"{name} is back")
     (pid,) = [process.pid for process in stack.processes() if process.pid == current_pid(stack, name)]
     os.kill(pid, signal.SIGKILL)
@@ -86,11 +94,36 @@ def test_plain_dagster_works_with_the_printed_exports(stack: Stack, home: str) -
     assert "Job: copy" in done.stdout, done.stderr
 
 
+def test_the_first_start_makes_a_key(stack: Stack) -> None:
+    """The key is printed once, kept for its owner alone, never an argument, in no log, and opens the API."""
+    kept = stack.state / "api-key"
+    key = kept.read_text(encoding="ascii").strip()
+    assert stack.first_key == key
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert key not in " ".join(arguments_of(stack))
+    assert key not in stack.told()
+    assert key not in "".join(log.read_text(errors="replace") for log in (stack.state / "logs").glob("*.log"))
+    assert stack.api("/api/pipelines")["meta"]["total"] == 1
+    listed = subprocess.run(
+        [PLANASONIX, "keys", "list", "--state", str(stack.state)], capture_output=True, text=True, check=True
+    )
+    (line,) = listed.stdout.splitlines()
+    assert line.split("\t")[1:3] == ["first key", key[:22]]
+
+
 def test_the_url_of_postgres_is_in_no_command_line(stack: Stack) -> None:
     """Secrets travel in the environment: no argument of any process holds the URL."""
-    arguments = [argument for process in stack.processes() for argument in process.cmdline()]
-    assert arguments
-    assert not [argument for argument in arguments if "postgresql://" in argument]
+    assert not [argument for argument in arguments_of(stack) if "postgresql://" in argument]
+
+
+def arguments_of(stack: Stack) -> list[str]:
+    """The arguments of all processes of a stack, which everybody on the machine may read."""
+    seen = []
+    for process in stack.processes():
+        with suppress(psutil.NoSuchProcess):  # one that has just ended
+            seen += process.cmdline()
+    assert seen
+    return seen
 
 
 def test_it_stops_clean_even_when_killed_and_starts_with_its_history(tmp_path: Path) -> None:
@@ -100,6 +133,7 @@ def test_it_stops_clean_even_when_killed_and_starts_with_its_history(tmp_path: P
     first.end(by=signal.SIGKILL)
     second = Stack(tmp_path)
     assert second.status(run_id) == "succeeded"
+    assert (first.first_key is not None, second.first_key) == (True, None)
     pids = {process.pid for process in second.processes()}
     assert second.end() < 10
     assert second.process.returncode == 0
