@@ -251,7 +251,8 @@ _LOCK = threading.Lock()
 
 @functools.cache
 def _parser() -> duckdb.DuckDBPyConnection:
-    parser = duckdb.connect(config={"enable_external_access": False, "threads": 1})
+    # Without threads of its own, which it has no use for, it goes on working in a process that was forked.
+    parser = duckdb.connect(config={"enable_external_access": False, "threads": 1, "async_threads": 0})
     return parser.execute("PRAGMA disable_optimizer")  # parsing a text takes a third less time
 
 

@@ -4,8 +4,9 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun
@@ -52,7 +53,7 @@ class Template:
         """Import everything, and open the instance that DAGSTER_HOME describes."""
         settings = load_settings()
         instance = open_worker_instance(os.environ[DAGSTER_HOME_VARIABLE])
-        warm_imports(settings)
+        rehearse(settings)
         prepare_for_fork(instance)
         return cls(instance, settings)
 
@@ -106,5 +107,22 @@ def _report_unbuildable(run: DagsterRun, *, instance: DagsterInstance) -> None:
     instance.report_run_failed(run, "The pipeline can not be run as it was queued.", data)
 
 
-def warm_imports(settings: Settings) -> None:
-    """Import what the first run would import."""
+def rehearse(settings: Settings) -> None:
+    """Execute a small pipeline that leaves nothing behind, so that all is imported and built that the first run needs."""
+    with TemporaryDirectory() as folder, DagsterInstance.ephemeral() as instance:
+        rows = Path(folder, "rows.csv")
+        rows.write_text("n\n1\n", encoding="utf-8")
+        document = {
+            "id": "pl_rehearsal",
+            "name": "rehearsal",
+            "nodes": [
+                {"id": "n_rows", "type": "source.csv", "config": {"path": str(rows)}},
+                {"id": "n_some", "type": "transform.filter", "config": {"expression": "n > 0"}},
+            ],
+            "edges": [{"source": "n_rows", "target": "n_some"}],
+        }
+        elsewhere = replace(settings, pipelines=Path(folder), state=Path(folder))
+        job = build_job_of_document(document, settings=elsewhere)
+        run = instance.create_run_for_job(job, run_config=job.run_config)
+        for _ in execute_run_iterator(InMemoryJob(job), run, instance):
+            pass
