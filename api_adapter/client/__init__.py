@@ -1,6 +1,6 @@
 """The Runs API as its callers see it: one client, which tries again where that helps and follows logs to their end."""
 
-from api_adapter.client.client import LogEnd, RunsClient
+from api_adapter.client.client import LogEnd, RunsClient, StartedRun
 from api_adapter.client.errors import ForeignAnswerError, RefusedError, ServiceError, UnreachableError
 from api_adapter.client.patience import Patience
 
@@ -11,5 +11,6 @@ __all__ = [
     "RefusedError",
     "RunsClient",
     "ServiceError",
+    "StartedRun",
     "UnreachableError",
 ]

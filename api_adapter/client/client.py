@@ -29,6 +29,14 @@ class LogEnd:
     status: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedRun:
+    """The API's answer to a start, and whether an earlier call with the same key had started the run already."""
+
+    run: Json
+    replayed: bool
+
+
 class RunsClient:
     """The Runs API at an address, and the credential to use; close it after use.
 
@@ -84,7 +92,7 @@ class RunsClient:
         environment_id: str | None = None,
         nodes: Sequence[str] = (),
         priority: int | None = None,
-    ) -> Json:
+    ) -> StartedRun:
         """Queue a run. Calls with one key start one run, so that a call whose answer is lost can be made again."""
         body = {
             "variables": dict(variables or {}) or None,
@@ -92,10 +100,8 @@ class RunsClient:
             "nodes": list(nodes) or None,
             "priority": priority,
         }
-        return self._post(
-            f"/api/pipelines/{_quoted(pipeline_id)}/run",
-            body={name: value for name, value in body.items() if value is not None},
-            headers={"Idempotency-Key": idempotency_key},
+        return self._start(
+            f"/api/pipelines/{_quoted(pipeline_id)}/run", body=_given(body), idempotency_key=idempotency_key
         )
 
     def list_runs(self, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None) -> Json:
@@ -116,9 +122,11 @@ class RunsClient:
         request = self._http.build_request("DELETE", f"/api/runs/{_quoted(run_id)}")
         return self._json(self._send(request))
 
-    def retry_run(self, run_id: str, *, from_failure: bool = True) -> Json:
-        """Queue another run of what failed or was canceled, or of everything. Calls at once start one run."""
-        return self._post(f"/api/runs/{_quoted(run_id)}/retry", body={"fromFailure": from_failure})
+    def retry_run(self, run_id: str, *, idempotency_key: str, from_failure: bool = True) -> StartedRun:
+        """Queue another run of what failed or was canceled, or of everything; the key is as in `start_run`."""
+        return self._start(
+            f"/api/runs/{_quoted(run_id)}/retry", body={"fromFailure": from_failure}, idempotency_key=idempotency_key
+        )
 
     def read_log(self, run_id: str, **filters: str | None) -> Iterator[Json]:
         """Yield the lines of a log as far as it goes, each with its cursor; the filters are the API's parameters."""
@@ -166,8 +174,10 @@ class RunsClient:
     def _get(self, path: str, *, params: Mapping[str, Any] | None = None) -> Json:
         return self._json(self._send(self._http.build_request("GET", path, params=_given(params))))
 
-    def _post(self, path: str, *, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Json:
-        return self._json(self._send(self._http.build_request("POST", path, json=body, headers=headers)))
+    def _start(self, path: str, *, body: Mapping[str, Any], idempotency_key: str) -> StartedRun:
+        headers = {"Idempotency-Key": idempotency_key}
+        answer = self._send(self._http.build_request("POST", path, json=body, headers=headers))
+        return StartedRun(run=self._json(answer), replayed=answer.headers.get("Idempotent-Replayed") == "true")
 
     @contextmanager
     def _streamed(

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import click
 
-from api_adapter.client import RefusedError, RunsClient, ServiceError
+from api_adapter.client import RefusedError, RunsClient, ServiceError, StartedRun
 from api_adapter.commands.display import legible_lines, show_json
 from api_adapter.commands.errors import CommandError, ExitCode
 from api_adapter.commands.progress import Progress, open_progress
@@ -46,17 +46,21 @@ def exit_code_of(run: Json) -> ExitCode:
     return _EXIT_CODES.get(run["status"], ExitCode.GOING_ON)
 
 
-def see_through(client: RunsClient, accepted: Json, *, follow: bool, wait: float | None, as_json: bool) -> ExitCode:
-    """Show a run that has just been accepted as far as it was asked for; return how it ended, or that it goes on.
+def see_through(
+    client: RunsClient, started: StartedRun, *, follow: bool, wait: float | None, as_json: bool
+) -> ExitCode:
+    """Show a run that has just been started as far as it was asked for; return how it ended, or that it goes on.
 
     Stdout gets the run's id at once, or as JSON what was last known of the run.
     """
-    run_id = accepted["runId"]
+    run_id = started.run["runId"]
+    if started.replayed:
+        click.echo("An earlier call with this idempotency key has started the run.", err=True)
     if not as_json and not (follow and sys.stdout.isatty()):  # where the progress begins with it
         click.echo(run_id)
     if not follow and wait is None:
         if as_json:
-            show_json(accepted)
+            show_json(started.run)
         return ExitCode.SUCCEEDED
     progress, asks = open_progress(quiet=not follow), follow and is_anybody_there()
     run, nodes = follow_run(client, run_id, progress=progress, seconds=wait, asks=asks)

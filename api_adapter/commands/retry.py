@@ -1,6 +1,7 @@
 """`planasonix retry`: run again what failed or was canceled."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import click
 
@@ -32,5 +33,5 @@ def retry_command(
     Exit codes are those of `planasonix run`.
     """
     with opened_client(context, state=state) as client:
-        accepted = client.retry_run(run_id, from_failure=not from_start)
-        context.exit(see_through(client, accepted, follow=follow, wait=wait, as_json=as_json))
+        started = client.retry_run(run_id, idempotency_key=uuid4().hex, from_failure=not from_start)
+        context.exit(see_through(client, started, follow=follow, wait=wait, as_json=as_json))

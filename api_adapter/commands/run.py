@@ -86,7 +86,7 @@ def run_command(
     with opened_client(context, state=state) as client:
         pipeline_id = find_pipeline(client, pipeline)
         try:
-            accepted = client.start_run(
+            started = client.start_run(
                 pipeline_id,
                 idempotency_key=idempotency_key or uuid4().hex,
                 variables=_typed(client, pipeline_id, given=dict(variables)),
@@ -98,7 +98,7 @@ def run_command(
             if is_pipeline_missing(error):
                 raise pipeline_not_found(client, pipeline) from error
             raise
-        context.exit(see_through(client, accepted, follow=follow, wait=wait, as_json=as_json))
+        context.exit(see_through(client, started, follow=follow, wait=wait, as_json=as_json))
 
 
 def _typed(client: RunsClient, pipeline_id: str, *, given: Mapping[str, str]) -> Mapping[str, Any]:
