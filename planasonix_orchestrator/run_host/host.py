@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from planasonix_orchestrator.graph.queue_limits import FolderLimits
 from planasonix_orchestrator.run_host.capacity import Taken
+from planasonix_orchestrator.run_host.database import DatabaseGoneError
 from planasonix_orchestrator.run_host.ledger import Ledger, QueuedRun, UnfinishedRun
 from planasonix_orchestrator.run_host.pool import Worker, WorkerPool
 from planasonix_orchestrator.run_host.run_folders import RunFolder, RunFolders
@@ -126,8 +127,8 @@ class RunHost:
                 if fact.run_id not in self._runs:
                     await self._tend_without_process(fact, tasks=tasks)
             await self._dequeue(tasks=tasks)
-        except DBAPIError as error:
-            logger.warning("Postgres is away: %s", type(error.orig).__name__)
+        except (DBAPIError, DatabaseGoneError) as error:
+            logger.warning("Postgres is away: %s", type(error).__name__)
             return _SECONDS_AFTER_TROUBLE
         except Exception:  # of one run, or one look: the others must be seen to all the same
             logger.exception("something is wrong; trying again")

@@ -17,6 +17,7 @@ from planasonix_orchestrator.run_host.dagster_api import (
     JobFailureData,
     RunFailureReason,
 )
+from planasonix_orchestrator.run_host.storage import RunNotWantedError
 
 PRIORITY = "dagster/priority"
 _NOT_QUEUED = ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
@@ -115,7 +116,10 @@ class Ledger:
         if run is None or run.status.value != "QUEUED":
             return False
         event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
-        self._instance.report_dagster_event(event, run_id=run_id)
+        try:
+            self._instance.report_dagster_event(event, run_id=run_id)
+        except RunNotWantedError:  # it was canceled meanwhile
+            return False
         return True
 
     def canceling(self, run_id: str) -> None:

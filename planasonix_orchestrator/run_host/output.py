@@ -13,7 +13,7 @@ from dagster._core.storage.compute_log_manager import CapturedLogContext, Comput
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 
-from planasonix_orchestrator.settings import DAGSTER_HOME_VARIABLE
+from planasonix_orchestrator.settings import DAGSTER_HOME_VARIABLE, load_settings
 
 
 class RunOutput(LocalComputeLogManager):
@@ -32,7 +32,8 @@ class RunOutput(LocalComputeLogManager):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "RunOutput":
         """Return the manager that dagster.yaml describes."""
-        base = config_value.get("base_dir") or str(Path(os.environ[DAGSTER_HOME_VARIABLE]) / "storage")
+        home = os.environ.get(DAGSTER_HOME_VARIABLE) or load_settings().dagster_home
+        base = config_value.get("base_dir") or str(Path(home) / "storage")
         return cls(base, inst_data=inst_data)
 
     @contextmanager

@@ -60,7 +60,8 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Put a new run into the queue; nothing if it has been there. What is not of a pipeline starts at once."""
-        run = context.dagster_run
+        # As it is now: the host queues a run itself whose creator takes too long to come here.
+        run = self._instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
         if run.status is not DagsterRunStatus.NOT_STARTED:
             return run
         if tags.PIPELINE_ID in run.tags:
