@@ -108,7 +108,7 @@ def _report_unbuildable(run: DagsterRun, *, instance: DagsterInstance) -> None:
 
 
 def rehearse(settings: Settings) -> None:
-    """Execute a small pipeline that leaves nothing behind, so that all is imported and built that the first run needs."""
+    """Execute a small pipeline that leaves nothing behind: so all is imported and built that a first run needs."""
     with TemporaryDirectory() as folder, DagsterInstance.ephemeral() as instance:
         rows = Path(folder, "rows.csv")
         rows.write_text("n\n1\n", encoding="utf-8")
