@@ -40,6 +40,7 @@ _WORDS = {
         "The run's worker ended without a word: it was killed, ran out of memory, or could not load the pipeline.",
     ),
     "maximum runtime": ("timeout", ""),
+    metadata.MEMORY_WORDS: ("out_of_memory", ""),
     "run worker": ("worker_lost", ""),
 }
 

@@ -23,6 +23,9 @@ NODE_ERROR = "node_error"
 RUN_ERROR = "run_error"  # of the run as a whole, before or after its nodes
 ERROR_CODES = (NODE_ERROR, RUN_ERROR, "timeout", "out_of_memory", "worker_lost", "policy")
 
+# In the message with which the run host fails a run that it has killed for its memory: Dagster has no reason for that.
+MEMORY_WORDS = "of memory, more than a run may have"
+
 # STEP_UP_FOR_RETRY keeps no metadata, only the chain of errors: the code by the class of the failure, which is
 # dagster_event.event_specific_data.error.cause.cls_name. Any other class there is a bug's: a node_error.
 ERROR_CLASSES = {

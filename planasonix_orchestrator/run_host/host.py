@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from planasonix_orchestrator.contract.metadata import MEMORY_WORDS
 from planasonix_orchestrator.graph.queue_limits import FolderLimits
 from planasonix_orchestrator.run_host.capacity import Taken
 from planasonix_orchestrator.run_host.database import DatabaseGoneError
@@ -175,11 +176,9 @@ class RunHost:
         code = run.worker.exit_code
         if run.over_memory:
             limit = self._policy.memory_limit or 0
-            message = (
-                f"The run's processes had {run.over_memory / 1e6:,.0f} MB of memory, more than the"
-                f" {limit / 1e6:,.0f} MB that a run may have, and were killed."
-            )
-            self._ledger.failed(run.folder.run_id, message=message)
+            had, may_have = (f"{size / 1e6:,.0f} MB" for size in (run.over_memory, limit))
+            message = f"The run's processes had {had} {MEMORY_WORDS} ({may_have}), and were killed."
+            self._ledger.failed(run.folder.run_id, message=message, lost=False)
             return
         how = "is gone" if code is None else f"was killed by {_signal(-code)}" if code < 0 else f"ended with {code}"
         message = f"The run worker (pid {run.worker.process.pid}) {how} before the run had ended."

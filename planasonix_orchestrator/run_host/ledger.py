@@ -142,11 +142,12 @@ class Ledger:
         except DagsterUserCodeUnreachableError:
             return False
 
-    def failed(self, run_id: str, *, message: str) -> None:
-        """Record that a run has failed with its worker, unless it was canceled meanwhile."""
+    def failed(self, run_id: str, *, message: str, lost: bool = True) -> None:
+        """Record that a run has failed with its worker, unless it was canceled; `lost` if nobody knows why."""
         run = self.run(run_id)
         if run is not None and not run.is_finished:
-            data = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
+            reason = RunFailureReason.UNEXPECTED_TERMINATION if lost else None
+            data = JobFailureData(error=None, failure_reason=reason)
             self._instance.report_run_failed(run, message, data)
             self._free_slots(run_id)
 
