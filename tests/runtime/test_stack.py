@@ -111,6 +111,15 @@ def test_the_first_start_makes_a_key(stack: Stack) -> None:
     assert line.split("\t")[1:3] == ["first key", key[:22]]
 
 
+def test_pipelines_are_run_on_the_command_line(stack: Stack) -> None:
+    """With nothing but the state directory, which says where the API is and holds a key."""
+    command = [PLANASONIX, "run", "copy", "--state", str(stack.state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "n_out succeeded  2 rows" in done.stderr
+    assert stack.status(done.stdout.strip()) == "succeeded"
+
+
 def test_the_url_of_postgres_is_in_no_command_line(stack: Stack) -> None:
     """Secrets travel in the environment: no argument of any process holds the URL."""
     assert not [argument for argument in arguments_of(stack) if "postgresql://" in argument]
