@@ -20,6 +20,7 @@ from api_adapter.reference.document import DESCRIPTION, TAGS
 from api_adapter.reference.page import add_reference
 from api_adapter.run_actions.endpoints import router as run_actions
 from api_adapter.run_actions.outcomes import recorded_outcomes
+from api_adapter.run_actions.waiting import open_endings
 from api_adapter.runs.endpoints import router as runs
 from api_adapter.settings import ApiSettings
 
@@ -36,6 +37,7 @@ def create_app(
             async with (
                 open_guard(services) as app.state.guard,
                 open_log_streams(services) as app.state.log_streams,
+                open_endings(services) as app.state.endings,
                 recorded_outcomes(services),
             ):
                 yield

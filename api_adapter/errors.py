@@ -83,6 +83,27 @@ class PipelineBrokenError(ApiError):
         )
 
 
+class EnvironmentBrokenError(ApiError):
+    """The environment of a run can't be had: its part of environments.yaml has problems."""
+
+    status = 409
+    code = "environment_broken"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The run can't start: {reason}.", details=[Detail("environmentId", reason)])
+
+
+class IdempotencyConflictError(ApiError):
+    """The key of a request stands for an earlier one, which asked for something else."""
+
+    status = 409
+    code = "idempotency_conflict"
+
+    def __init__(self) -> None:
+        issue = "an earlier request with this key had another body"
+        super().__init__(f"Idempotency-Key: {issue}. Choose another key.", details=[Detail("Idempotency-Key", issue)])
+
+
 class RunFinishedError(ApiError):
     """A run that has ended can't be canceled: a conflict, or (by the deployment's policy) a wrong request."""
 

@@ -10,15 +10,19 @@ from dagster import JsonMetadataValue, MetadataValue, TextMetadataValue
 
 from api_adapter.errors import PipelineBrokenError, PipelineNotFoundError
 from planasonix_orchestrator.contract import metadata
-from planasonix_orchestrator.contract.pipelines import PublishedPipeline, PublishedProblem
+from planasonix_orchestrator.contract.pipelines import PublishedEnvironments, PublishedPipeline, PublishedProblem
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """All pipelines that loaded, by id, and the problems of the documents that did not."""
+    """All pipelines that loaded, by id, and the problems of the documents that did not.
+
+    `environments` are None where the code location does not publish them.
+    """
 
     pipelines: Mapping[str, PublishedPipeline]
     problems: Sequence[PublishedProblem]
+    environments: PublishedEnvironments | None = None
 
     def get(self, pipeline_id: str) -> PublishedPipeline:
         """Return a pipeline; `PipelineBrokenError` if its document has problems, else `PipelineNotFoundError`."""
@@ -45,6 +49,7 @@ def read_catalog(published: Mapping[str, MetadataValue[Any]]) -> Catalog:
     return Catalog(
         pipelines={pipeline["id"]: pipeline for pipeline in pipelines},
         problems=_json(published.get(metadata.PROBLEMS)),
+        environments=_json(published.get(metadata.ENVIRONMENTS)) or None,
     )
 
 

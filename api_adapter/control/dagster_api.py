@@ -10,19 +10,24 @@ from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.remote_representation.external import RemoteJob, RemoteRepository
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
 from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
+from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
+from dagster._core.storage.tags import CODE_LOCATION_TAG, GRPC_INFO_TAG, PRIORITY_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value
+from dagster._serdes import deserialize_value, serialize_value
 
 __all__ = [
+    "CODE_LOCATION_TAG",
     "GRPC_INFO_TAG",
     "IO_TYPE_EXTENSION",
+    "PRIORITY_TAG",
     "CanCancelExecutionRequest",
     "CanCancelExecutionResult",
     "CloudStorageComputeLogManager",
@@ -35,10 +40,16 @@ __all__ = [
     "GrpcServerTarget",
     "JobSubsetSelector",
     "LocalComputeLogManager",
+    "QueuedRunCoordinator",
     "RemoteJob",
     "RemoteRepository",
+    "RunTagsTable",
+    "RunsTable",
+    "SqlEventLogStorage",
+    "SubmitRunContext",
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",
     "deserialize_value",
+    "serialize_value",
     "validate_config_from_snap",
 ]

@@ -1,94 +1,104 @@
-"""Starts a run: makes it from the job that the code location serves, and puts it into Dagster's queue."""
+"""Starts runs: makes them from what the code location serves, and puts them into Dagster's queue."""
 
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from dagster import DagsterInstance, DagsterRunStatus
-
-from api_adapter.control.code_location import Loaded
-from api_adapter.control.dagster_api import (
-    JobSubsetSelector,
-    RemoteJob,
-    validate_config_from_snap,
-)
+from api_adapter.control.blueprints import Blueprint, Blueprints
+from api_adapter.control.catalog import Catalog
+from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
+from api_adapter.control.dagster_api import PRIORITY_TAG, validate_config_from_snap
+from api_adapter.control.orders import RunOrder, StartedRun
+from api_adapter.control.queueing import Queue, RunExistsError, SnapshotsLostError
+from api_adapter.control.selection import select_nodes
+from api_adapter.control.surroundings import fill_config, find_environment
 from api_adapter.errors import Detail, InvalidRequestError
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline
-
-_PRESET = "default"  # Dagster's name for the config that a job brings along
-
-
-def start_run(
-    instance: DagsterInstance,
-    *,
-    loaded: Loaded,
-    pipeline: PublishedPipeline,
-    variables: Mapping[str, Any],
-    tags: Mapping[str, str],
-) -> str:
-    """Create and queue a run of a pipeline; return its Dagster run id. The launch is the daemon's business."""
-    job = _job(loaded, pipeline=pipeline)
-    config = _run_config(job, variables=variables)
-    _check_config(job, config=config)
-    run_id = str(uuid4())
-    plan = loaded.workspace.get_execution_plan(job, config, step_keys_to_execute=None, known_state=None)
-    instance.create_run(
-        job_name=job.name,
-        run_id=run_id,
-        run_config=config,
-        status=DagsterRunStatus.NOT_STARTED,
-        tags={
-            **job.run_tags,
-            tag_names.PIPELINE_ID: pipeline["id"],
-            tag_names.PIPELINE_VERSION: pipeline["version"],
-            tag_names.TAGS_OF: run_id,
-            **tags,
-        },
-        root_run_id=None,
-        parent_run_id=None,
-        step_keys_to_execute=plan.execution_plan_snapshot.step_keys_to_execute,
-        execution_plan_snapshot=plan.execution_plan_snapshot,
-        job_snapshot=job.job_snapshot,
-        parent_job_snapshot=job.parent_job_snapshot,
-        asset_selection=None,
-        asset_check_selection=None,
-        resolved_op_selection=None,
-        op_selection=None,
-        remote_job_origin=job.get_remote_origin(),
-        job_code_origin=job.get_python_origin(),
-        asset_graph=loaded.workspace.asset_graph,
-    )
-    instance.submit_run(run_id, workspace=loaded.workspace)
-    return run_id
+from planasonix_orchestrator.contract.starting import run_id_of_key
 
 
-def _job(loaded: Loaded, *, pipeline: PublishedPipeline) -> RemoteJob:
-    selector = JobSubsetSelector(
-        location_name=CODE_LOCATION_NAME,
-        repository_name=loaded.repository.name,
-        job_name=pipeline["jobName"],
-        op_selection=None,
-    )
-    return loaded.workspace.get_full_job(selector)
+class Starter:
+    """Starts runs, each once, however often and by how many at a time it is asked for."""
+
+    def __init__(
+        self,
+        connection: DagsterConnection,
+        *,
+        blueprints: Blueprints,
+        queue: Queue,
+        catalog_of: Callable[[Loaded], Catalog],
+    ) -> None:
+        self._connection = connection
+        self._blueprints = blueprints
+        self._queue = queue
+        self._catalog_of = catalog_of
+
+    def start(self, order: RunOrder, *, at: datetime) -> StartedRun:
+        """Queue the run that is asked for; nothing is created unless all of it is right.
+
+        `IdempotencyConflictError` if the key of the request stands for another one.
+        """
+        key = order.idempotency
+        if key is None:
+            return self._create(str(uuid4()), order, at=at)
+        run_id = run_id_of_key(order.pipeline_id, key.key)
+        return self._queue.find(run_id, request_hash=key.request_hash) or self._create(run_id, order, at=at)
+
+    def _create(self, run_id: str, order: RunOrder, *, at: datetime) -> StartedRun:
+        try:
+            return self._try(run_id, order, at=at)
+        except SnapshotsLostError:
+            self._blueprints.forget()
+        return self._try(run_id, order, at=at)
+
+    def _try(self, run_id: str, order: RunOrder, *, at: datetime) -> StartedRun:
+        loaded = self._connection.loaded()
+        catalog = self._catalog_of(loaded)
+        pipeline = catalog.get(order.pipeline_id)
+        environment = find_environment(catalog, named=order.environment_id)
+        nodes = None if order.nodes is None else select_nodes(pipeline["plan"], wanted=order.nodes)
+        with dagster_errors():
+            instance = self._connection.instance()
+            blueprint = self._blueprints.get(instance, loaded=loaded, pipeline=pipeline, nodes=nodes)
+        config = fill_config(
+            blueprint.config, catalog=catalog, pipeline=pipeline, environment=environment, variables=order.variables
+        )
+        check_config(blueprint, config=config)
+        tags = _tags(order, run_id=run_id, pipeline=pipeline)
+        if environment is not None:
+            tags[tag_names.ENVIRONMENT_ID] = environment["id"]
+        run = blueprint.run._replace(run_id=run_id, run_config=config, tags={**blueprint.run.tags, **tags})
+        try:
+            return self._queue.put(run, at=at)
+        except RunExistsError:  # somebody has asked for the same at the same moment, or the answer to us was lost
+            request_hash = order.idempotency.request_hash if order.idempotency else None
+            return self._queue.find(run_id, request_hash=request_hash) or self._queue.put(run, at=at)
 
 
-def _run_config(job: RemoteJob, *, variables: Mapping[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = deepcopy(dict(job.get_preset(_PRESET).run_config)) if job.has_preset(_PRESET) else {}
-    if variables:
-        resource = config.setdefault("resources", {}).setdefault(VARIABLES_RESOURCE, {})
-        resource["config"] = {**resource.get("config", {}), **variables}
-    return config
-
-
-def _check_config(job: RemoteJob, *, config: Mapping[str, Any]) -> None:
+def check_config(blueprint: Blueprint, *, config: Mapping[str, Any]) -> None:
     """Refuse what the job would refuse, before a run exists."""
-    root = job.root_config_key
+    root = blueprint.job.root_config_key
     if root is None:
         return
-    result = validate_config_from_snap(job.config_schema_snapshot, root, dict(config))
+    result = validate_config_from_snap(blueprint.job.config_schema_snapshot, root, dict(config))
     if not result.success:
         details = [Detail("variables", error.message) for error in result.errors or ()]
         raise InvalidRequestError("The pipeline does not accept these variables.", details=details)
+
+
+def _tags(order: RunOrder, *, run_id: str, pipeline: PublishedPipeline) -> dict[str, str]:
+    tags = {
+        tag_names.PIPELINE_ID: pipeline["id"],
+        tag_names.PIPELINE_VERSION: pipeline["version"],
+        tag_names.TAGS_OF: run_id,
+        tag_names.TRIGGER: order.trigger,
+        tag_names.USER: order.user,
+    }
+    optional = {
+        tag_names.ENVIRONMENT_ID: order.environment_id,
+        PRIORITY_TAG: None if order.priority is None else str(order.priority),
+        tag_names.REQUEST_HASH: order.idempotency.request_hash if order.idempotency else None,
+    }
+    return {**tags, **{key: value for key, value in optional.items() if value is not None}}

@@ -1,61 +1,43 @@
-"""Checks the variables that a caller gives a run against those that the pipeline declares."""
+"""Checks the variables that a caller gives a run against those that the pipeline declares, and resolves them all."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from math import isfinite
 from typing import Any
 
 from api_adapter.errors import Detail, InvalidRequestError
+from planasonix_orchestrator.contract.resolution import resolve_variables
+from planasonix_orchestrator.contract.values import VariableValue
 
 
-def check_variables(
-    declared: Mapping[str, Mapping[str, Any]], *, required: Collection[str], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the given values, all of them declared and of their types, and no required one missing.
+def find_values(
+    declared: Mapping[str, Mapping[str, Any]],
+    *,
+    given: Mapping[str, Any],
+    environment: Mapping[str, VariableValue],
+    global_: Mapping[str, VariableValue],
+) -> Mapping[str, VariableValue]:
+    """Return the value of every declared variable: the given one, else the environment's, the default, the global.
 
-    `declared` is the `variables` object of a pipeline document. Null is as if it were not given: the default counts.
-    `InvalidRequestError` names every wrong one.
+    `declared` is the `variables` object of a pipeline document. Null is as if it were not given. JSON has types: a
+    given value must be of its variable's. `InvalidRequestError` names every variable with which something is wrong.
     """
-    values = {name: value for name, value in given.items() if value is not None or name not in declared}
-    details = [
-        *_unknown(declared, given=values),
-        *_missing(declared, required=required, given=values),
-        *_mistyped(declared, given=values),
-    ]
-    if details:
+    mistyped = {name: words for name, value in given.items() if (words := _fault(declared.get(name), value))}
+    resolved = resolve_variables(declared, given=given, environment=environment, global_=global_)
+    others = {fault.name: fault.message for fault in resolved.faults if fault.name not in mistyped}
+    if mistyped or others:
+        details = [Detail(f"variables.{name}", issue) for name, issue in {**mistyped, **others}.items()]
         raise InvalidRequestError("; ".join(f"{one.field}: {one.issue}" for one in details), details=details)
-    return values
+    return resolved.values
 
 
-def _unknown(declared: Mapping[str, Any], *, given: Mapping[str, Any]) -> list[Detail]:
-    known = ", ".join(sorted(declared)) or "none"
-    return [
-        Detail(f"variables.{name}", f"the pipeline declares no such variable; it declares: {known}")
-        for name in given
-        if name not in declared
-    ]
-
-
-def _missing(
-    declared: Mapping[str, Mapping[str, Any]], *, required: Collection[str], given: Mapping[str, Any]
-) -> list[Detail]:
-    return [
-        Detail(f"variables.{name}", f"must be set ({_type(declared.get(name, {}))})")
-        for name in required
-        if name not in given
-    ]
-
-
-def _mistyped(declared: Mapping[str, Mapping[str, Any]], *, given: Mapping[str, Any]) -> list[Detail]:
-    details = []
-    for name, value in given.items():
-        if name in declared:
-            kind = _type(declared[name])
-            accepts, words = _TYPES[kind]
-            if not accepts(value):
-                details.append(Detail(f"variables.{name}", f"must be {words}"))
-    return details
+def _fault(variable: Mapping[str, Any] | None, value: object) -> str | None:
+    """Return what is wrong with a given value, if it is of another type; what is not declared is told elsewhere."""
+    if variable is None or value is None:
+        return None
+    accepts, words = _TYPES[_type(variable)]
+    return None if accepts(value) else f"must be {words}"
 
 
 def _type(variable: Mapping[str, Any]) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Response
 
 from api_adapter.addresses import PipelineIdPath
-from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, requires
+from api_adapter.auth import GuardedRoute, Principal, Scope, requires
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.pipelines import service
 from api_adapter.pipelines.schemas import (
@@ -13,8 +13,6 @@ from api_adapter.pipelines.schemas import (
     PipelineDetail,
     PipelineList,
     PipelineStatus,
-    RunAccepted,
-    RunRequest,
 )
 from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
 
@@ -24,7 +22,6 @@ router = APIRouter(
 _MISSING_OR_BROKEN = declare(404, 409, s409="The pipeline's document has problems; `details` list them.")
 
 Reader = Annotated[Principal, requires(Scope.PIPELINES_READ)]
-Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")]
 
 
 @router.get("/pipelines", operation_id="listPipelines", response_model=PipelineList)
@@ -56,25 +53,3 @@ def get_pipeline(services: ServicesDependency, *, principal: Reader, pipeline_id
 def get_execution_plan(services: ServicesDependency, *, principal: Reader, pipeline_id: PipelineIdPath) -> Response:
     """Tell how the pipeline's current graph will run: the order of its nodes, splits, and what is pushed together."""
     return json_response(service.read_execution_plan(services, principal=principal, pipeline_id=pipeline_id))
-
-
-@router.post(
-    "/pipelines/{id}/run",
-    operation_id="startRun",
-    status_code=status.HTTP_202_ACCEPTED,
-    responses=_MISSING_OR_BROKEN,
-)
-def start_run(
-    services: ServicesDependency,
-    *,
-    principal: Starter,
-    http: Request,
-    pipeline_id: PipelineIdPath,
-    request: RunRequest | None = None,
-) -> RunAccepted:
-    """Put a run of the pipeline into the queue; it is launched as soon as there is capacity."""
-    accepted = service.start_run(
-        services, principal=principal, pipeline_id=pipeline_id, request=request or RunRequest()
-    )
-    annotate(http, runId=accepted.run_id)
-    return accepted

@@ -8,7 +8,6 @@ from pydantic.alias_generators import to_camel
 from api_adapter.timestamps import Timestamp
 
 PipelineStatus = Literal["draft", "active", "archived"]
-VariableValue = str | int | float | bool | None
 
 
 class Model(BaseModel):
@@ -108,21 +107,3 @@ class ExecutionPlan(Model):
     order: list[str] = Field(description="Node ids in topological order.")
     steps: list[PlanStep]
     stages: list[PlanStage]
-
-
-class RunRequest(Model):
-    """How to run a pipeline."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    variables: dict[str, VariableValue] = Field(default={}, description="Values for the pipeline's variables.")
-    environment_id: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]+$")
-
-
-class RunAccepted(Model):
-    """A run that now waits in the queue."""
-
-    run_id: str
-    pipeline_id: str
-    status: Literal["queued"] = "queued"
-    queued_at: Timestamp

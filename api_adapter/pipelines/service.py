@@ -1,4 +1,4 @@
-"""Tells pipelines in the API's words and starts their runs."""
+"""Tells pipelines in the API's words."""
 
 from api_adapter.auth import Principal
 from api_adapter.dependencies import Services
@@ -13,10 +13,7 @@ from api_adapter.pipelines.schemas import (
     PipelineSummary,
     PlanStage,
     PlanStep,
-    RunAccepted,
-    RunRequest,
 )
-from planasonix_orchestrator.contract.ids import encode_run_id
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline
 
 
@@ -67,24 +64,6 @@ def read_execution_plan(services: Services, *, principal: Principal, pipeline_id
         order=[step.node_id for step in steps],
         steps=steps,
         stages=[PlanStage(stage=stage, node_ids=node_ids) for stage, node_ids in sorted(stages.items())],
-    )
-
-
-def start_run(services: Services, *, principal: Principal, pipeline_id: str, request: RunRequest) -> RunAccepted:
-    """Queue a run of a pipeline."""
-    _check_visible(pipeline_id, principal=principal)
-    dagster_id = services.control.start(
-        pipeline_id,
-        variables=request.variables,
-        environment_id=request.environment_id,
-        trigger="api",
-        user=principal.name,
-    )
-    run = services.storage.read_run(dagster_id)
-    return RunAccepted(
-        run_id=encode_run_id(dagster_id),
-        pipeline_id=pipeline_id,
-        queued_at=run.queued_at if run else services.clock(),
     )
 
 

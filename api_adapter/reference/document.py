@@ -14,7 +14,10 @@ Send an API key or a token as `Authorization: Bearer ...`. Every failure has one
 `error.code` is for programs. Every answer carries `X-Request-Id`, by which the log of the service can be searched.
 """
 TAGS = [
-    {"name": "runs", "description": "Executions of pipelines: lists, details, nodes, statistics, cancellation."},
+    {
+        "name": "runs",
+        "description": "Executions of pipelines: lists, details, nodes, statistics; to cancel and to retry them.",
+    },
     {"name": "logs", "description": "What a run tells while it goes on: its lines in several formats, its raw output."},
     {"name": "pipelines", "description": "Pipelines that can be run: graphs, plans, and starting a run."},
     {"name": "health", "description": "For supervisors and monitoring; not below `/v1`."},
@@ -69,8 +72,10 @@ def _complete_answers(operation: Json) -> None:
             continue
         answer["headers"] = {**_REQUEST_ID, **answer.get("headers", {})}
         for content in answer.get("content", {}).values():
-            if not content.keys() & {"example", "examples"} and operation["operationId"] in ANSWERS:
-                content["example"] = ANSWERS[operation["operationId"]]
+            name = operation["operationId"]
+            example = ANSWERS.get(f"{name} {status}", ANSWERS.get(name))
+            if not content.keys() & {"example", "examples"} and example is not None:
+                content["example"] = example
 
 
 def _complete_body(operation: Json) -> None:

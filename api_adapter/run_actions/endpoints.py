@@ -1,32 +1,112 @@
 """The routes by which runs are acted on."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, status
+from starlette.concurrency import run_in_threadpool
 
-from api_adapter.addresses import RunIdPath
-from api_adapter.auth import GuardedRoute, Principal, Scope, requires
-from api_adapter.dependencies import ServicesDependency
+from api_adapter.addresses import PipelineIdPath, RunIdPath
+from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, open_stream, requires
+from api_adapter.dependencies import OfApplication, ServicesDependency
 from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.run_actions import service
-from api_adapter.run_actions.schemas import CancelAnswer
+from api_adapter.run_actions.schemas import CancelAnswer, RunAccepted, RunRequest
+from api_adapter.run_actions.waiting import Endings
+from api_adapter.runs.schemas import RunDetail
 
-router = APIRouter(prefix="/api", route_class=GuardedRoute, tags=["runs"], responses={**declare(*ALWAYS), **DEFAULT})
+router = APIRouter(prefix="/api", route_class=GuardedRoute, responses={**declare(*ALWAYS), **DEFAULT})
 
+Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")]
 Canceler = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.cancel")]
+EndingsDependency = Annotated[Endings, Depends(OfApplication("endings"))]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",
+        description="Chosen by the caller, so that the request can be sent again: with the same key and body it means "
+        "the same run, whether or not the first answer has arrived.",
+    ),
+]
+WaitQuery = Annotated[
+    float | None,
+    Query(ge=0, le=60, description="Answer when the run has ended (200), or after these seconds at the latest (202)."),
+]
 
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds until a look is worth it.", "schema": {"type": "string"}}}
+_MISSING_OR_BROKEN = declare(
+    404,
+    409,
+    s409="The pipeline's document or the environment has problems, or the key of the request stands for another one; "
+    "`details` say which.",
+)
+_LOCATION = {"Location": {"description": "Where the run can be read.", "schema": {"type": "string"}}}
+_REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "Sent if an earlier request of the same key has started the run.",
+        "schema": {"const": "true", "type": "string"},
+    }
+}
+_STARTED: dict[str, Any] = {"headers": {**_LOCATION, **_REPLAYED}}
 _CANCELED: Responses = {
     **declare(404),
     200: {"model": CancelAnswer, "description": "The run is already canceled."},
-    202: {"description": "The wish is stored: the run ends as `canceled`.", "headers": _RETRY_AFTER},
+    202: {
+        "description": "The wish is stored: the run ends as `canceled`.",
+        "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+    },
     **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
 }
+
+
+@router.post(
+    "/pipelines/{id}/run",
+    operation_id="startRun",
+    tags=["pipelines"],
+    response_model=RunAccepted,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={
+        **_MISSING_OR_BROKEN,
+        200: {"model": RunDetail, "description": "The run has ended while the request waited.", **_STARTED},
+        202: {"description": "The run is in the queue.", **_STARTED},
+    },
+)
+async def start_run(
+    services: ServicesDependency,
+    endings: EndingsDependency,
+    *,
+    principal: Starter,
+    http: Request,
+    pipeline_id: PipelineIdPath,
+    request: RunRequest | None = None,
+    idempotency_key: IdempotencyKey = None,
+    wait: WaitQuery = None,
+) -> Response:
+    """Put a run of the pipeline into the queue; it is launched as soon as there is capacity."""
+    lease = open_stream(http, principal) if wait else None  # before anything is started
+    accepted = await run_in_threadpool(
+        service.start_run,
+        services,
+        principal=principal,
+        pipeline_id=pipeline_id,
+        request=request or RunRequest(),
+        key=idempotency_key,
+    )
+    annotate(http, runId=accepted.run.run_id, **({"replayed": True} if accepted.replayed else {}))
+    if wait and lease is not None:
+        ended = await endings.wait(accepted.dagster_id, seconds=wait, request=http, lease=lease)
+        answer = await run_in_threadpool(service.answer_end, services, accepted=accepted, ended=ended)
+    else:
+        answer = json_response(accepted.run, status=status.HTTP_202_ACCEPTED)
+    answer.headers.update(accepted.headers)
+    return answer
 
 
 @router.delete(
     "/runs/{id}",
     operation_id="cancelRun",
+    tags=["runs"],
     response_model=CancelAnswer,
     status_code=status.HTTP_202_ACCEPTED,
     responses=_CANCELED,
@@ -39,6 +119,7 @@ def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: Run
 @router.post(
     "/runs/{id}/cancel",
     operation_id="cancelRunByPost",
+    tags=["runs"],
     response_model=CancelAnswer,
     status_code=status.HTTP_202_ACCEPTED,
     responses=_CANCELED,

@@ -1,10 +1,77 @@
 """Does what callers ask of runs, and says what has become of it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import Response
+
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
+from api_adapter.control import Idempotency, RunOrder, StartedRun
 from api_adapter.dependencies import Services
-from api_adapter.errors import RunFinishedError, RunNotFoundError
-from api_adapter.run_actions.schemas import CancelAnswer
+from api_adapter.errors import PipelineNotFoundError, RunFinishedError, RunNotFoundError
+from api_adapter.responses import json_response
+from api_adapter.run_actions.schemas import CancelAnswer, RunAccepted, RunRequest
+from api_adapter.runs.service import read_run
+from planasonix_orchestrator.contract.ids import encode_run_id
+from planasonix_orchestrator.contract.starting import hash_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A run that was put into the queue, now or (`replayed`) by an earlier request."""
+
+    run: RunAccepted
+    dagster_id: str
+    replayed: bool
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the headers of the answer say of it."""
+        replayed = {"Idempotent-Replayed": "true"} if self.replayed else {}
+        return {"Location": f"/api/runs/{self.run.run_id}", **replayed}
+
+
+def start_run(
+    services: Services, *, principal: Principal, pipeline_id: str, request: RunRequest, key: str | None
+) -> Accepted:
+    """Queue a run of a pipeline; with a key, the run that it stands for already."""
+    if not principal.may_see(pipeline_id):
+        raise PipelineNotFoundError(pipeline_id)
+    asked = request.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    order = RunOrder(
+        pipeline_id=pipeline_id,
+        variables=request.variables,
+        environment_id=request.environment_id,
+        nodes=request.nodes,
+        priority=request.priority,
+        trigger="api",
+        user=principal.name,
+        idempotency=Idempotency(key=key, request_hash=hash_request(asked)) if key is not None else None,
+    )
+    started = services.control.start(order, at=services.clock())
+    return _accepted(services, started, pipeline_id=pipeline_id)
+
+
+def _accepted(services: Services, started: StartedRun, *, pipeline_id: str) -> Accepted:
+    found = services.storage.read_statuses([started.dagster_id]) if started.replayed else {}
+    run = RunAccepted(
+        run_id=encode_run_id(started.dagster_id),
+        pipeline_id=pipeline_id,
+        status=found.get(started.dagster_id, "queued"),
+        queued_at=started.queued_at,
+    )
+    return Accepted(run=run, dagster_id=started.dagster_id, replayed=started.replayed)
+
+
+def answer_end(services: Services, *, accepted: Accepted, ended: bool) -> Response:
+    """Return the run in full if it has ended, else how far it has come."""
+    state = services.storage.read_state(accepted.dagster_id)
+    if state is None:  # it was deleted just now
+        raise RunNotFoundError(accepted.run.run_id)
+    if ended:
+        return json_response(read_run(services, state=state))
+    return json_response(accepted.run.model_copy(update={"status": state.run.status}), status=202)
 
 
 def cancel_run(services: Services, *, principal: Principal, run_id: str) -> CancelAnswer:

@@ -58,7 +58,7 @@ def store_intent(
         "keys": list(told),
         "values": list(told.values()),
         "body": json.dumps(body),
-        "at": at.astimezone(UTC).replace(tzinfo=None),
+        "at": at,  # aware, as Dagster writes it: the column takes it in the time zone of the session
         "channel": CHANNEL,
     }
     for statement in (_REMOVE_TAGS, _ADD_TAGS, _SET_BODY, _NOTIFY):

@@ -58,7 +58,18 @@ def wait(context: dg.OpExecutionContext) -> None:
         time.sleep(0.05)
 
 
-ACTS = {"n_source": read_rows, "n_flaky": fail_at_first, "n_bad": fail, "n_wait": wait}
+def fail_unless_retried(context: dg.OpExecutionContext) -> None:
+    if context.run.parent_run_id is None:
+        raise ValueError("column 'amount' does not exist")
+
+
+ACTS = {
+    "n_source": read_rows,
+    "n_flaky": fail_at_first,
+    "n_bad": fail,
+    "n_wait": wait,
+    "n_fragile": fail_unless_retried,
+}
 
 
 @dg.resource(config_schema={"day": dg.Field(str, default_value="2025-01-01"), "top": dg.Field(int, is_required=False)})
@@ -66,9 +77,14 @@ def variables(context: dg.InitResourceContext) -> Any:
     return context.resource_config
 
 
+@dg.resource(config_schema={metadata.ENVIRONMENT_KEY: dg.Field(dg.Noneable(str), default_value=None)})
+def pipeline(context: dg.InitResourceContext) -> Any:
+    return context.resource_config
+
+
 @dg.job(
     tags={PIPELINE_ID: "pl_crm"},
-    resource_defs={"variables": variables},
+    resource_defs={"variables": variables, metadata.PIPELINE_RESOURCE: pipeline},
     config={"resources": {"variables": {"config": {"day": "2025-01-01"}}}},
     executor_def=dg.in_process_executor,
 )
@@ -109,6 +125,20 @@ def slow() -> None:
     node("n_after", type_name="destination.csv")(node("n_wait", type_name="source.csv")())
 
 
+@dg.job(tags={PIPELINE_ID: "pl_branches"}, executor_def=dg.in_process_executor)
+def two_branches() -> None:
+    """Two branches of three nodes; the second one fails in the middle, unless the run retries another."""
+    node("n_sink", type_name="destination.csv")(
+        node("n_keep", type_name="transform.filter")(node("n_left", type_name="source.csv")())
+    )
+    node("n_after", type_name="destination.csv")(
+        node("n_fragile", type_name="transform.select")(node("n_right", type_name="source.csv")())
+    )
+
+
+FIGURES["two_branches.n_left"] = {metadata.ROWS_OUT: 3}
+
+
 @dg.op
 def extract() -> int:
     return 1
@@ -145,7 +175,7 @@ def planned(node: Mapping[str, Any], *, stage: int) -> dict[str, Any]:
         "stage": stage,
         "storage": "view",
         "reason": "read once",
-        "inputs": [],
+        "inputs": [{"nodeId": before, "port": "rows"} for before in node.get("after", ())],
         "retries": 0,
         "timeoutSeconds": None,
     }
@@ -194,7 +224,37 @@ PIPELINES = [
     published("pl_bad", name="failing", status="draft"),
     published("pl_slow", name="slow"),
     published("pl_demanding", name="failing", variables={"region": {"type": "string", "required": True}}),
+    published(
+        "pl_branches",
+        name="two_branches",
+        nodes=[
+            {"id": "n_left", "type": "source.csv"},
+            {"id": "n_keep", "type": "transform.filter", "after": ["n_left"]},
+            {"id": "n_sink", "type": "destination.csv", "after": ["n_keep"]},
+            {"id": "n_right", "type": "source.csv"},
+            {"id": "n_fragile", "type": "transform.select", "after": ["n_right"]},
+            {"id": "n_after", "type": "destination.csv", "after": ["n_fragile"]},
+        ],
+    ),
 ]
+VALUES: dict[str, dict[str, Any]] = {"env_prod": {}, "env_test": {"top": 7}, "env_odd": {"top": "many"}}
+ENVIRONMENTS: dict[str, Any] = {
+    "variables": {},
+    "default": None,
+    "environments": [
+        {
+            "id": environment_id,
+            "name": environment_id,
+            "variables": values,
+            "connections": {},
+            "maxConcurrentRuns": None,
+            "executor": None,
+        }
+        for environment_id, values in VALUES.items()
+    ],
+    "faulty": ["env_faulty"],
+    "readable": True,
+}
 PROBLEMS = [
     {
         "code": "unknown_type",
@@ -214,7 +274,8 @@ PROBLEMS = [
     metadata={
         metadata.PIPELINES: dg.MetadataValue.json(PIPELINES),
         metadata.PROBLEMS: dg.MetadataValue.json(PROBLEMS),
+        metadata.ENVIRONMENTS: dg.MetadataValue.json(ENVIRONMENTS),
     },
 )
 def planasonix() -> list[Any]:
-    return [crm_to_warehouse, failing, slow, nightly]
+    return [crm_to_warehouse, failing, slow, two_branches, nightly]

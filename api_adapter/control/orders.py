@@ -1,0 +1,40 @@
+"""What is asked for when a run is to be started, and what comes of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """The key of a request that may be sent again, and a hash of what it asks for."""
+
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """A run of a pipeline that is asked for. `nodes` are those that are wanted, None for all of them.
+
+    `user` is the name of the key or user who asks.
+    """
+
+    pipeline_id: str
+    variables: Mapping[str, Any]
+    environment_id: str | None
+    nodes: Sequence[str] | None
+    priority: int | None
+    trigger: str
+    user: str
+    idempotency: Idempotency | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedRun:
+    """A run that waits in the queue, or `replayed`: that an earlier request of the same key has started."""
+
+    dagster_id: str
+    queued_at: datetime
+    replayed: bool = False
