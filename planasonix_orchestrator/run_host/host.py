@@ -30,6 +30,7 @@ logger = getLogger("planasonix.run_host")
 ResultT = TypeVar("ResultT")
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SHORTEST_PAUSE_SECONDS = 0.05
 _SECONDS_AFTER_TROUBLE = 0.5
 _SECONDS_TO_BE_QUEUED = 5.0  # after which a run that was created, but not queued, has lost who would have queued it
 _SECONDS_TO_EXIT = 5.0  # that a worker may take whose run has ended
@@ -106,7 +107,9 @@ class RunHost:
         """Take over the runs of a former host: those too whose process is gone."""
         for folder in self._folders:
             process = folder.process
-            if process is not None:
+            if process is None:  # the former host died before it had given the run to one
+                folder.remove(spill=self._settings.spill)
+            else:
                 self._host(HostedRun(folder, Worker(process)), tasks=tasks)
 
     def _host(self, run: HostedRun, *, tasks: asyncio.TaskGroup) -> None:
@@ -141,7 +144,7 @@ class RunHost:
             run.asked_at + self._policy.grace_seconds for run in self._runs.values() if run.asked_at and not run.gone
         ]
         soonest = min((each - time.monotonic() for each in deadlines), default=_SECONDS_BETWEEN_LOOKS)
-        return min(max(soonest, 0.01), _SECONDS_BETWEEN_LOOKS)
+        return min(max(soonest, _SHORTEST_PAUSE_SECONDS), _SECONDS_BETWEEN_LOOKS)
 
     async def _tend(self, run: HostedRun, fact: UnfinishedRun | None) -> None:
         if run.gone:

@@ -3,10 +3,10 @@
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun
@@ -65,7 +65,7 @@ class Template:
             return 0
         setup_interrupt_handlers()
         folder = RunFolder(Path(order["folder"]))
-        os.environ["TMPDIR"] = str(folder.temporary)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder.temporary)  # the one for children, the other for itself
         journal_parts(folder.parts)
         try:
             with capture_interrupts():
@@ -109,7 +109,7 @@ def _report_unbuildable(run: DagsterRun, *, instance: DagsterInstance) -> None:
 
 def rehearse(settings: Settings) -> None:
     """Execute a small pipeline that leaves nothing behind: so all is imported and built that a first run needs."""
-    with TemporaryDirectory() as folder, DagsterInstance.ephemeral() as instance:
+    with tempfile.TemporaryDirectory() as folder, DagsterInstance.ephemeral() as instance:
         rows = Path(folder, "rows.csv")
         rows.write_text("n\n1\n", encoding="utf-8")
         document = {

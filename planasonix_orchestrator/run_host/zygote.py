@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from planasonix_orchestrator.run_host import channel
 
 # Threads that libraries start when they are imported, which a fork would lose.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+_OOM_SCORE = "500"  # of -1000 (never) to 1000 (first); man 5 proc_pid_oom_score_adj
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -71,6 +73,8 @@ def _become_worker(template: Any, orders: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_DFL)
+    with suppress(OSError):  # where memory runs out, a run is to be ended rather than Postgres
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     os.setsid()  # a session and a process group of its own, by which all that the run starts can be ended
     code = 1
     try:
