@@ -1,5 +1,6 @@
 """The ASGI application that a server loads: `uvicorn --factory api_adapter.asgi:load_app`."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,4 +29,7 @@ def open_services(settings: ApiSettings) -> Iterator[Services]:
 def load_app() -> FastAPI:
     """Return the application with the environment's settings; from now on, the process logs in our format."""
     configure_logging()
-    return create_app(load_settings(), open_services=open_services)
+    app = create_app(load_settings(), open_services=open_services)
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: looking through it again and again would hold up requests
+    return app

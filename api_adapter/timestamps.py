@@ -20,13 +20,16 @@ def format_timestamp(moment: datetime) -> str:
 
 def format_unix(seconds: float) -> str:
     """Return the moment of these unix seconds as `format_timestamp` does, in a quarter of its time."""
-    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{microseconds // 1000:03}Z" if microseconds >= 1000 else f"{_second(whole)}Z"
+    whole, milliseconds = divmod(round(seconds * 1_000_000) // 1000, 1000)
+    return _second(whole) + _FRACTIONS[milliseconds]
 
 
 @lru_cache(maxsize=4096)  # many lines of a log are of the same second
 def _second(whole: int) -> str:
     return datetime.fromtimestamp(whole, UTC).isoformat()[:19]
+
+
+_FRACTIONS = ("Z", *(f".{milliseconds:03}Z" for milliseconds in range(1, 1000)))
 
 
 def parse_timestamp(text: str) -> datetime:

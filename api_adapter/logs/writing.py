@@ -14,7 +14,7 @@ _INDENT = "\n    "
 def write_json(page: LogPage, *, run_id: str) -> bytes:
     """Return a page in the seed's shape."""
     cursor = None if page.complete else encode_log_cursor(page.after, run_id=run_id)
-    return orjson.dumps({"runId": run_id, "lines": [_fields(line) for line in page.lines], "nextCursor": cursor})
+    return orjson.dumps({"runId": run_id, "lines": list(map(_fields, page.lines)), "nextCursor": cursor})
 
 
 def write_ndjson(page: LogPage, *, run_id: str) -> bytes:
@@ -54,7 +54,8 @@ def _event(line: LogLine, cursor: bytes) -> bytes:
 
 
 def _fields(line: LogLine) -> dict[str, str | None]:
-    return {"ts": format_unix(line.timestamp), "level": line.level, "nodeId": line.node_id, "message": line.message}
+    _, timestamp, level, node_id, message = line
+    return {"ts": format_unix(timestamp), "level": level, "nodeId": node_id, "message": message}
 
 
 def _text(line: LogLine) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from api_adapter.storage import Attempt, EventError, NodeRecord, RunRecord
-from api_adapter.timestamps import format_seconds, format_timestamp
+from api_adapter.timestamps import format_seconds, format_unix
 from planasonix_orchestrator.contract import metadata
 
 _METRICS = (
@@ -66,7 +66,7 @@ def _attempt(attempt: Attempt, number: int, *, now: datetime) -> dict[str, Any]:
     return {
         "attempt": number,
         "status": attempt.status,
-        "startedAt": format_timestamp(attempt.started_at),
+        "startedAt": _moment(attempt.started_at),
         "finishedAt": _moment(attempt.finished_at),
         "durationSeconds": _seconds(attempt.started_at, until),
         "error": _error(attempt.error),
@@ -82,7 +82,7 @@ def _figure(figure: int | float) -> int | float:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return format_timestamp(moment) if moment else None
+    return format_unix(moment.timestamp()) if moment else None
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> int | float | None:

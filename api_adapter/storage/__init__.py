@@ -22,6 +22,7 @@ from api_adapter.storage.logs import (
     read_log,
     read_log_end,
     read_log_state,
+    read_settled,
     without_dead_gaps,
 )
 from api_adapter.storage.nodes import NodeRecord, read_nodes
@@ -163,9 +164,15 @@ class Storage:
         filter_by: LogFilter = LogFilter(),  # noqa: B008
     ) -> LogPage | None:
         """Return at most `limit` lines of a run's log that follow a position; None if there is no such run."""
-        page = self._read(
-            lambda connection: read_log(connection, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit)
-        )
+
+        def read(connection: Connection) -> LogPage | None:
+            settled = read_settled(connection)
+            with connection.snapshot():
+                return read_log(
+                    connection, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit, settled=settled
+                )
+
+        page = self._read_single(read)
         return page and replace(page, after=self._without_dead_gaps(dagster_id, page.after))
 
     def read_log_end(self, dagster_id: str) -> LogPosition:

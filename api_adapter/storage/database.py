@@ -54,7 +54,8 @@ class Connection:
             text, names = _numbered(statement)
             name = f"read_{len(self._prepared)}"
             self._execute(f"PREPARE {name} AS {text}")
-            call = f"EXECUTE {name} ({', '.join(f'%({one})s' for one in names)})"
+            values = ", ".join(f"%({one})s" for one in names)
+            call = f"EXECUTE {name} ({values})" if names else f"EXECUTE {name}"
             self._prepared[statement] = call
         return self.rows(call, parameters)
 

@@ -35,22 +35,23 @@ class LogLine(NamedTuple):
 
 def tell_line(event_id: int, kind: str | None, step_key: str | None, body: str) -> LogLine | None:
     """Return the line that tells an event (its type, step and JSON), or None if it tells nothing."""
-    entry = decode_json(body)
     if kind is None:
-        level, message = _logged(entry.get("level") or 0, entry.get("user_message") or "")
+        entry = decode_json(body)
+        level, message = _level(entry.get("level") or 0), entry.get("user_message") or ""
+        if message.startswith(_OPENINGS):
+            level, message = _said_by_dagster(message, level=level)
     else:
-        level, message = _happened(Event(event_id, kind, step_key, body), kind)
+        event = Event(event_id, kind, step_key, body)
+        entry = event.entry
+        level, message = _happened(event, kind)
     return LogLine(event_id, entry["timestamp"], level, node_of(step_key), message) if message else None
 
 
-def _logged(number: int, message: str) -> tuple[LogLevel, str]:
-    """Tell what user code has logged, or Dagster in its name."""
-    if message.startswith(_OPENINGS):
-        if abandoned := _ABANDONED.match(message):
-            return "warning", f"Node not started: {_reasons(abandoned)}"
-        if _CHATTER.match(message):
-            return "debug", message
-    return _level(number), message
+def _said_by_dagster(message: str, *, level: LogLevel) -> tuple[LogLevel, str]:
+    """Tell what Dagster may have logged in a node's name."""
+    if abandoned := _ABANDONED.match(message):
+        return "warning", f"Node not started: {_reasons(abandoned)}"
+    return ("debug" if _CHATTER.match(message) else level), message
 
 
 def _happened(event: Event, kind: str) -> tuple[LogLevel, str]:
@@ -119,6 +120,7 @@ def _nodes(listed: str | None) -> list[str]:
     return list(dict.fromkeys(node_of(key) or key for key in keys))
 
 
+@lru_cache
 def _level(number: int) -> LogLevel:
     """Return the level of a number of Python's logging."""
     if number >= LEVELS["error"]:

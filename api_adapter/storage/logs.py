@@ -100,6 +100,8 @@ SELECT EXISTS (
     SELECT FROM pg_locks WHERE relation = 'event_logs'::regclass AND mode = 'RowExclusiveLock' AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS writing"""
+# The statement has taken its snapshot before it looks at the locks.
+_SETTLED = f"SELECT max(id) AS settled FROM event_logs WHERE NOT ({_WRITERS})"
 _VISIBLE_OF_RUN = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s) AND run_id = %(run)s ORDER BY id"
 _STATUS = "SELECT status FROM runs WHERE run_id = %(run)s"
 _VISIBLE = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s)"
@@ -125,12 +127,22 @@ _HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run
 _STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {is_one_of(STEP_EVENTS)}"
 
 
+def read_settled(connection: Connection) -> int:
+    """Return an id up to which each event is visible in every later snapshot, or will never come; 0 if none is known.
+
+    Ids are given out in order, each to somebody who holds the lock of writers by then, and until what he has written
+    is visible: an id that was visible before there was a moment without writers has nothing missing below it.
+    """
+    ((settled,),) = connection.prepared_rows(_SETTLED, {})
+    return settled or 0
+
+
 def read_log(
-    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int
+    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int, settled: int = 0
 ) -> LogPage | None:
     """Return at most `limit` lines after a position, None if there is no such run.
 
-    All statements must see the same snapshot of the database.
+    All statements must see the same snapshot of the database, a later one than that of `read_settled`.
     """
     found = connection.prepared_rows(_STATUS, {"run": run_id})
     if not found:
@@ -142,7 +154,7 @@ def read_log(
     return LogPage(
         lines=lines,
         before=after,
-        after=_position(connection, run_id=run_id, before=after, read=read),
+        after=_position(connection, run_id=run_id, before=after, read=read, settled=settled),
         more=more,
         status=STATUS_OF[found[0].status],
     )
@@ -178,9 +190,11 @@ def without_dead_gaps(connection: Connection, *, run_id: str, position: LogPosit
     return LogPosition(last=position.last, missing=tuple(row.id for row in found))
 
 
-def _position(connection: Connection, *, run_id: str, before: LogPosition, read: int) -> LogPosition:
+def _position(connection: Connection, *, run_id: str, before: LogPosition, read: int, settled: int = 0) -> LogPosition:
     """Return the position after a page that began at `before` and ended with the event `read`."""
     last = max(before.last, read)
+    if last <= settled and not before.missing:
+        return LogPosition(last=last)
     visible: set[int] = set()
     if before.missing:
         visible = {row.id for row in connection.prepared_rows(_VISIBLE, {"ids": list(before.missing)})}
@@ -215,13 +229,16 @@ class _Reader:
         """Return up to `limit` lines, the id of the last event behind them, and whether there are more."""
         lines: list[LogLine] = []
         read = 0
-        for event in self._events(after, limit=limit):
-            line = tell_line(*event)
-            if line is not None and self._filter.passes(line):
+        passing = {level for level, number in LEVELS.items() if number >= LEVELS[self._filter.level]}
+        # Most pages ask for nothing but a level, and have a thousand lines.
+        only_level = self._filter.node_id is None and self._filter.since is None
+        for event_id, kind, step_key, body in self._events(after, limit=limit):
+            line = tell_line(event_id, kind, step_key, body)
+            if line is not None and line.level in passing and (only_level or self._filter.passes(line)):
                 if len(lines) == limit:
                     return lines, read, True
                 lines.append(line)
-            read = event[0]
+            read = event_id
         return lines, read, False
 
     def newest(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Any, Literal
 
@@ -213,6 +214,7 @@ def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRec
     return _record(found[0]), request
 
 
+@lru_cache(maxsize=4096)  # those who watch runs list the same ones again and again
 def api_run_id(dagster_id: str) -> str:
     """Return the run's id here; a run id that is no UUID (a caller's own choice in Dagster) stands as it is."""
     try:
