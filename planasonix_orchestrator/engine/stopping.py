@@ -97,9 +97,8 @@ class Work:
 
     def _end(self) -> None:
         with self._lock:
-            if self._thread is not None:
-                _throw(None, thread=self._thread)  # what has not been raised yet would be raised in other work
             self._thread = None
+        _meet_what_was_thrown()
 
     def _stop_what_goes_on(self, *, patient: bool) -> None:
         with self._lock:
@@ -184,8 +183,13 @@ class Turns:
         return True
 
 
-def _throw(error: type[BaseException] | None, *, thread: int) -> None:
-    """Have a thread raise an error before its next step in Python; None takes back one that it has not raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+def _throw(error: type[BaseException], *, thread: int) -> None:
+    """Have a thread raise an error before its next step in Python."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def _meet_what_was_thrown() -> None:
+    """Do nothing, which is a step in Python: an error that was thrown and not raised yet is raised here.
+
+    Taking it back instead (by throwing NULL) makes CPython 3.11 look for it at each step until the process ends.
+    """
