@@ -17,7 +17,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from planasonix_orchestrator.compiler.compile import compile_folder
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
-from planasonix_orchestrator.dagster_defs.jobs import build_job, default_run_config
+from planasonix_orchestrator.dagster_defs.jobs import build_job
 from planasonix_orchestrator.dagster_defs.ops import build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
 from planasonix_orchestrator.engine.connections import Connections
@@ -62,7 +62,7 @@ def build_benchmark_job(name: str, *, nodes: int, folder: Path) -> BenchmarkJob:
         surroundings=Surroundings(catalog=catalog, connections=Connections({}, environment={}), base=folder),
         settings=Settings(pipelines=folder, state=folder / "state", threads=1),
     )
-    return BenchmarkJob(definition=definition, run_config={**default_run_config(plan), **_QUIET})
+    return BenchmarkJob(definition=definition, run_config={**definition.run_config, **_QUIET})
 
 
 def launch(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:

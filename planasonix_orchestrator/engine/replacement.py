@@ -26,7 +26,7 @@ def journal_parts(journal: Path) -> None:
 
     A process that is killed leaves its parts behind; who watches over it can so find and remove them at once.
     """
-    global _journal  # noqa: PLW0603  (of the process, as what it leaves behind is)
+    global _journal  # of the process, as what it leaves behind is
     _journal = journal
 
 

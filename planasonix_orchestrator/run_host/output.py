@@ -42,7 +42,7 @@ class RunOutput(LocalComputeLogManager):
         out, err = (self._prepared(log_key, kind) for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR))
         with redirect_to_file(sys.stdout, out), redirect_to_file(sys.stderr, err):
             yield CapturedLogContext(log_key)
-        Path(self.complete_artifact_path(log_key)).touch()
+        Path(self.complete_artifact_path(log_key)).touch()  # type: ignore[no-untyped-call]  # Dagster left it out
 
     def _prepared(self, log_key: Sequence[str], kind: ComputeIOType) -> str:
         path: str = self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind])

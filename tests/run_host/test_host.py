@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -30,8 +31,11 @@ def host(tmp_path_factory: pytest.TempPathFactory, module_postgres_url: str) -> 
 def _nothing_is_left(host: Hosted) -> Iterator[None]:
     """After each test the host has cleaned up after the runs that have ended."""
     yield
-    folders = (host.settings.runs, host.settings.spill)
-    left = lambda: [path for folder in folders if folder.exists() for path in folder.iterdir()]  # noqa: E731
+
+    def left() -> list[Path]:
+        folders = (host.settings.runs, host.settings.spill)
+        return [path for folder in folders if folder.exists() for path in folder.iterdir()]
+
     wait_until(lambda: not left(), seconds=20, what=left)
 
 
