@@ -21,7 +21,12 @@ from tests.commands.terminal import PLANASONIX
 
 __all__ = ["client", "code_server", "database_url", "home", "instance", "settings"]
 
-JOBS = {"pl_crm": served.crm_to_warehouse, "pl_bad": served.failing, "pl_slow": served.slow}
+JOBS = {
+    "pl_bad": served.failing,
+    "pl_branches": served.two_branches,
+    "pl_crm": served.crm_to_warehouse,
+    "pl_slow": served.slow,
+}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from dagster import DagsterInstance
 
 from api_adapter.commands.run import typed
 from api_adapter.records import Scope, open_records
+from planasonix_orchestrator.contract.ids import decode_run_id
 from planasonix_orchestrator.runtime.state import KEY_FILE, StackRecord, locked, write_record
 from tests.api.credentials import closed_port, make_key
 from tests.commands.conftest import Piped, planasonix, work, working
@@ -96,10 +98,12 @@ def test_as_json_it_prints_the_run_as_it_was_last(service: httpx.Client, instanc
 
 def test_variables_have_the_types_that_the_pipeline_declares(service: httpx.Client) -> None:
     """What people type is text; what the API gets is not."""
-    answer = planasonix("run", "pl_crm", "--no-follow", "--var", "top=3", "--var", "day=2025-03-27", "--env", "e_1")
+    answer = planasonix(
+        "run", "pl_crm", "--no-follow", "--var", "top=3", "--var", "day=2025-03-27", "--env", "env_prod"
+    )
     run = service.get(f"/api/runs/{answer.stdout.strip()}").json()
     assert run["variables"] == {"day": "2025-03-27", "top": 3}
-    assert run["environmentId"] == "e_1"
+    assert run["environmentId"] == "env_prod"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_what_does_not_fit_a_type_stays_text(text: str, kind: str, value: object
         (["pl_demanding"], "variables.region: must be set"),
         (["crm_to_werehouse"], "Did you mean crm_to_warehouse (pl_crm)?"),
         (["pl_cmr"], "Did you mean crm_to_warehouse (pl_crm)"),
-        (["zzz"], "There are: crm_to_warehouse (pl_crm), failing (pl_bad), failing (pl_demanding), slow (pl_slow)."),
+        (["zzz"], "There are: crm_to_warehouse (pl_crm), failing (pl_bad), failing (pl_demanding), "),
         (["zzz"], "  broken.yaml:4: there is no node type 'source.postgre'"),
         (["failing"], "choose one by its id: pl_bad, pl_demanding"),
         (["pl_broken"], "broken.yaml:4: there is no node type 'source.postgre'"),
@@ -302,3 +306,23 @@ def test_a_service_that_goes_away_meanwhile_is_told(
     assert code == 4
     assert f"`planasonix show {run_id}`" in told
     assert secret not in told
+
+
+def test_calls_with_one_key_start_one_run(service: httpx.Client) -> None:
+    """However often they are made; another wish with the same key is refused."""
+    arguments = ["run", "pl_crm", "--no-follow", "--idempotency-key", f"nightly {uuid4()}"]
+    first, second = planasonix(*arguments), planasonix(*arguments)
+    assert first.stdout == second.stdout
+    assert (first.stderr, "earlier call" in second.stderr) == ("", True)
+    assert "another key" in planasonix(*arguments, "--var", "top=1", code=2).stderr
+
+
+def test_a_part_of_a_pipeline_is_run(service: httpx.Client, instance: DagsterInstance) -> None:
+    """The nodes that were named and what they need; the priority goes into the queue."""
+    run_id = planasonix("run", "pl_branches", "--no-follow", "--node", "n_keep", "--priority", "7").stdout.strip()
+    run = instance.get_run_by_id(decode_run_id(run_id))
+    assert run is not None
+    assert run.tags["dagster/priority"] == "7"
+    nodes = service.get(f"/api/runs/{run_id}/nodes").json()["nodes"]
+    assert [node["nodeId"] for node in nodes if node["status"] != "skipped"] == ["n_left", "n_keep"]
+    assert "n_none" in planasonix("run", "pl_crm", "--node", "n_none", code=2).stderr
