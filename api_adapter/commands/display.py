@@ -21,6 +21,7 @@ STATUS_STYLES = {
     "canceled": "magenta",
     "skipped": "dim",
     "pending": "dim",
+    "reused": "dim green",
 }
 
 
@@ -121,6 +122,11 @@ def told_bytes(number: float) -> str:
     while number >= 1000 and power < len(_UNITS) - 1:
         number, power = number / 1000, power + 1
     return f"{number:.1f} {_UNITS[power]}" if power else f"{number:.0f} B"
+
+
+def state_of(node: Mapping[str, Any]) -> str:
+    """Return the status of a node; ``reused`` if it succeeded in a run before this one, which is a retry of that."""
+    return "reused" if node.get("reusedFrom") else str(node["status"])
 
 
 def rows_of(node: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from api_adapter.commands.display import STATUS_STYLES, rate_of, rows_of, told_count, told_duration
+from api_adapter.commands.display import STATUS_STYLES, rate_of, rows_of, state_of, told_count, told_duration
 from api_adapter.legible import legible
 
 Json = Mapping[str, Any]
@@ -133,12 +133,13 @@ def _most_telling(nodes: Sequence[Json], *, number: int) -> Sequence[Json]:
 
 
 def _cells(node: Json) -> Sequence[Text]:
-    status = node["status"] + (f", attempt {node['retries'] + 1}" if node["retries"] else "")
+    state = state_of(node)
+    words = state + (f", attempt {node['retries'] + 1}" if node["retries"] else "")
     rows = rows_of(node)
     return [
         Text(legible(node["nodeId"])),
         Text(legible(node["type"]), style="dim"),
-        Text(status, style=STATUS_STYLES.get(node["status"], "")),
+        Text(words, style=STATUS_STYLES.get(state, "")),
         Text(told_count(rows)),
         Text(told_count(rate_of(node))),
         Text(told_duration(node["durationSeconds"])),
@@ -152,7 +153,7 @@ def _begun(nodes: Sequence[Json]) -> Sequence[Json]:
 def _line(node: Json) -> str:
     rows, rate = rows_of(node), rate_of(node)
     told = [
-        f"  {legible(node['nodeId'])} {node['status']}",
+        f"  {legible(node['nodeId'])} {state_of(node)}",
         f"{told_count(rows)} rows" if rows is not None else "",
         f"{told_count(rate)} rows/s" if rate is not None else "",
         told_duration(node["durationSeconds"]),

@@ -15,6 +15,7 @@ from api_adapter.commands.display import (
     show_facts,
     show_json,
     show_rows,
+    state_of,
     told_bytes,
     told_count,
     told_duration,
@@ -120,7 +121,7 @@ def _cells(node: Json, *, apart: bool) -> Sequence[str]:
     return [
         node["nodeId"],
         node["type"],
-        node["status"],
+        state_of(node),
         told_count(rows_of(node), apart=apart),
         told_count(rate_of(node), apart=apart),
         told_second(node["startedAt"]),
