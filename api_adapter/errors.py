@@ -118,6 +118,46 @@ class RunFinishedError(ApiError):
         self.status = status
 
 
+class RunNotRetryableError(ApiError):
+    """A run can't be retried, as it is or as its pipeline is by now; `details` say why."""
+
+    status = 409
+    code = "run_not_retryable"
+
+    def __init__(self, run_id: str, *, field: str, issue: str, why: str) -> None:
+        super().__init__(f"Run {run_id!r} can't be retried: {why}.", details=[Detail(field, issue)])
+
+    @classmethod
+    def of_status(cls, run_id: str, *, status: str) -> "RunNotRetryableError":
+        """Return the error for a run that has neither failed nor was canceled."""
+        return cls(run_id, field="status", issue=status, why=f"only failed and canceled runs can, and it is {status}")
+
+    @classmethod
+    def of_done(cls, run_id: str) -> "RunNotRetryableError":
+        """Return the error for a run that has left nothing undone."""
+        why = 'every node of it has succeeded; {"fromFailure": false} runs them again'
+        return cls(run_id, field="fromFailure", issue="nothing is left to do", why=why)
+
+    @classmethod
+    def of_nodes(cls, run_id: str, *, gone: Sequence[str]) -> "RunNotRetryableError":
+        """Return the error for a run whose nodes are no longer in the pipeline."""
+        nodes = ", ".join(gone)
+        why = f"the pipeline was changed, and has no longer what is to be run: {nodes}. Start it anew"
+        return cls(run_id, field="nodes", issue=f"no longer in the pipeline: {nodes}", why=why)
+
+
+class RetryUnderWayError(ApiError):
+    """Another retry of the run has not ended yet; `details` carry its id."""
+
+    status = 409
+    code = "retry_under_way"
+
+    def __init__(self, run_id: str, *, retry_id: str) -> None:
+        super().__init__(
+            f"Run {run_id!r} is being retried already, by {retry_id!r}.", details=[Detail("runId", retry_id)]
+        )
+
+
 class UnavailableError(ApiError):
     """A part that the answer needs is away for the moment; the caller should try again."""
 

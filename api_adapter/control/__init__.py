@@ -11,9 +11,10 @@ from api_adapter.control.cancel import Reconciler, drives_intents
 from api_adapter.control.catalog import Catalog, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded
 from api_adapter.control.database import Database
-from api_adapter.control.orders import Idempotency, RunOrder, StartedRun
+from api_adapter.control.orders import Idempotency, RetryOrder, RunOrder, StartedRun
 from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.queueing import Queue
+from api_adapter.control.retry import Retrier
 from api_adapter.control.start import Starter
 from api_adapter.settings import ApiSettings
 
@@ -25,6 +26,7 @@ __all__ = [
     "Output",
     "OutputStream",
     "OutputUrl",
+    "RetryOrder",
     "RunOrder",
     "StartedRun",
     "open_control",
@@ -46,7 +48,11 @@ class Control:
         self._connection = connection
         self._reconciler = reconciler
         queue = Queue(connection, database=database)
-        self._starter = Starter(connection, blueprints=Blueprints(), queue=queue, catalog_of=self._catalog_of)
+        blueprints = Blueprints()
+        self._starter = Starter(connection, blueprints=blueprints, queue=queue, catalog_of=self._catalog_of)
+        self._retrier = Retrier(
+            connection, database=database, blueprints=blueprints, queue=queue, catalog_of=self._catalog_of
+        )
         self._catalog: tuple[str, Catalog] | None = None
         self._lock = Lock()
 
@@ -60,6 +66,13 @@ class Control:
         `IdempotencyConflictError` if the key of the request stands for another one.
         """
         return self._starter.start(order, at=at)
+
+    def retry(self, order: RetryOrder, *, at: datetime) -> StartedRun:
+        """Queue a retry of a run that has failed or was canceled; the same one for all who ask while it goes on.
+
+        `RunNotRetryableError` or `RetryUnderWayError` if there can be none.
+        """
+        return self._retrier.retry(order, at=at)
 
     def cancel(self, dagster_run_id: str, *, user: str, at: datetime) -> CancelOutcome:
         """Store that a run be canceled, which it will be, whatever happens, unless it has ended before.

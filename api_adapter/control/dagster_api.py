@@ -16,7 +16,13 @@ from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogM
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
-from dagster._core.storage.tags import CODE_LOCATION_TAG, GRPC_INFO_TAG, PRIORITY_TAG
+from dagster._core.storage.tags import (
+    CODE_LOCATION_TAG,
+    GRPC_INFO_TAG,
+    PARENT_RUN_ID_TAG,
+    PRIORITY_TAG,
+    ROOT_RUN_ID_TAG,
+)
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
@@ -27,7 +33,9 @@ __all__ = [
     "CODE_LOCATION_TAG",
     "GRPC_INFO_TAG",
     "IO_TYPE_EXTENSION",
+    "PARENT_RUN_ID_TAG",
     "PRIORITY_TAG",
+    "ROOT_RUN_ID_TAG",
     "CanCancelExecutionRequest",
     "CanCancelExecutionResult",
     "CloudStorageComputeLogManager",

@@ -1,6 +1,6 @@
 """What is asked for when a run is to be started, and what comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,24 @@ class RunOrder:
     trigger: str
     user: str
     idempotency: Idempotency | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryOrder:
+    """A retry of a run that is asked for: `from_failure` of what it has left undone, else of all that it was to do.
+
+    `nodes` are all nodes of the run's graph, `succeeded` those whose results there are, its own or ones that it has
+    reused. `key` is the key of the request, which asks for what `request_hash` is a hash of.
+    """
+
+    parent_id: str
+    pipeline_id: str
+    from_failure: bool
+    nodes: Sequence[str]
+    succeeded: Collection[str]
+    user: str
+    key: str | None
+    request_hash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ asks the database for the columns of its tables at each step, which takes severa
 
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry
@@ -37,6 +39,21 @@ class SnapshotsLostError(Exception):
     """The snapshots that a run stands on are not in Dagster's storage."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRun:
+    """A run that is in the record, as far as it matters to somebody who asks for it again. `status` is Dagster's."""
+
+    run_id: str
+    status: str
+    created_at: datetime
+    tags: Mapping[str, str]
+
+    @property
+    def request_hash(self) -> str | None:
+        """The hash of the request that created it."""
+        return self.tags.get(tag_names.REQUEST_HASH)
+
+
 class Queue:
     """The way into the queue of Dagster's coordinator."""
 
@@ -54,22 +71,33 @@ class Queue:
                 self._submit(run.run_id)
         return StartedRun(dagster_id=run.run_id, queued_at=at)
 
-    def find(self, run_id: str, *, request_hash: str | None) -> StartedRun | None:
-        """Return the run of this id, if an earlier request has created it; see to it that it is queued.
-
-        `IdempotencyConflictError` if that request was not the one of this hash.
-        """
+    def find(self, run_id: str) -> KnownRun | None:
+        """Return what is known of a run, None if there is none of this id."""
         row = self._database.transact(
             lambda connection: connection.exec_driver_sql(_FIND, {"run_id": run_id}).one_or_none()
         )
         if row is None:
             return None
-        if json.loads(row.run_body)["tags"].get(tag_names.REQUEST_HASH) != request_hash:
+        return KnownRun(run_id=run_id, status=row.status, created_at=row.created, tags=json.loads(row.run_body)["tags"])
+
+    def replay(self, run_id: str, *, request_hash: str) -> StartedRun | None:
+        """Return the run of this id, if an earlier request has created it; see to it that it is queued.
+
+        `IdempotencyConflictError` if that request was not the one of this hash.
+        """
+        known = self.find(run_id)
+        if known is None:
+            return None
+        if known.request_hash != request_hash:
             raise IdempotencyConflictError
-        if row.status == DagsterRunStatus.NOT_STARTED.value:
+        return self.resume(known)
+
+    def resume(self, known: KnownRun) -> StartedRun:
+        """Return a run that was created before, and see to it that it is queued."""
+        if known.status == DagsterRunStatus.NOT_STARTED.value:
             with dagster_errors():
-                self._submit(run_id)
-        return StartedRun(dagster_id=run_id, queued_at=row.created, replayed=True)
+                self._submit(known.run_id)
+        return StartedRun(dagster_id=known.run_id, queued_at=known.created_at, replayed=True)
 
     def _submit(self, run_id: str) -> None:
         """Submit a run that was only created, unless somebody else does so, or wants it canceled."""

@@ -1,6 +1,7 @@
 """Which nodes of a pipeline a run takes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from api_adapter.errors import Detail, InvalidRequestError
 from planasonix_orchestrator.contract.pipelines import PublishedStep
@@ -34,3 +35,46 @@ def in_order(plan: Sequence[PublishedStep], *, nodes: Collection[str]) -> list[s
     """Return these nodes in the plan's order; None if they are all of it."""
     chosen = [step["nodeId"] for step in plan if step["nodeId"] in nodes]
     return None if len(chosen) == len(plan) else chosen
+
+
+def unchanged_nodes(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the nodes that two versions of a graph document have alike, with all that is upstream of them.
+
+    Names and places on the canvas do not count.
+    """
+    old, new = _Graph(before), _Graph(now)
+    return {node for node in new.nodes if _is_alike(node, old=old, new=new)}
+
+
+class _Graph:
+    """The nodes of a document without what does not count, and the edges that lead to each."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.nodes = {
+            str(node["id"]): {key: value for key, value in node.items() if key not in _COSMETIC}
+            for node in document.get("nodes") or ()
+        }
+        self.edges: dict[str, list[dict[str, Any]]] = {}
+        for edge in document.get("edges") or ():
+            counts = {key: value for key, value in edge.items() if key != "id"}
+            self.edges.setdefault(str(edge.get("target", edge.get("to"))), []).append(counts)
+
+    def sources(self, node: str) -> list[str]:
+        return [str(edge.get("source", edge.get("from"))) for edge in self.edges.get(node, ())]
+
+
+_COSMETIC = frozenset({"name", "position", "description"})
+
+
+def _is_alike(node: str, *, old: _Graph, new: _Graph) -> bool:
+    seen: set[str] = set()
+    ahead = [node]
+    while ahead:
+        each = ahead.pop()
+        if each in seen:
+            continue
+        seen.add(each)
+        if old.nodes.get(each) != new.nodes.get(each) or old.edges.get(each) != new.edges.get(each):
+            return False
+        ahead += new.sources(each)
+    return True

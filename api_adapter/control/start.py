@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from dagster import DagsterRun
+
 from api_adapter.control.blueprints import Blueprint, Blueprints
 from api_adapter.control.catalog import Catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
@@ -15,7 +17,6 @@ from api_adapter.control.selection import select_nodes
 from api_adapter.control.surroundings import fill_config, find_environment
 from api_adapter.errors import Detail, InvalidRequestError
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.pipelines import PublishedPipeline
 from planasonix_orchestrator.contract.starting import run_id_of_key
 
 
@@ -44,16 +45,21 @@ class Starter:
         if key is None:
             return self._create(str(uuid4()), order, at=at)
         run_id = run_id_of_key(order.pipeline_id, key.key)
-        return self._queue.find(run_id, request_hash=key.request_hash) or self._create(run_id, order, at=at)
+        return self._queue.replay(run_id, request_hash=key.request_hash) or self._create(run_id, order, at=at)
 
     def _create(self, run_id: str, order: RunOrder, *, at: datetime) -> StartedRun:
-        try:
-            return self._try(run_id, order, at=at)
-        except SnapshotsLostError:
-            self._blueprints.forget()
-        return self._try(run_id, order, at=at)
+        def make() -> DagsterRun:
+            return self._make(run_id, order)
 
-    def _try(self, run_id: str, order: RunOrder, *, at: datetime) -> StartedRun:
+        try:
+            return put_run(make, blueprints=self._blueprints, queue=self._queue, at=at)
+        except RunExistsError:  # somebody has asked for the same at the same moment, or the answer to us was lost
+            if order.idempotency is None:
+                return StartedRun(dagster_id=run_id, queued_at=at)
+            found = self._queue.replay(run_id, request_hash=order.idempotency.request_hash)
+            return found or put_run(make, blueprints=self._blueprints, queue=self._queue, at=at)
+
+    def _make(self, run_id: str, order: RunOrder) -> DagsterRun:
         loaded = self._connection.loaded()
         catalog = self._catalog_of(loaded)
         pipeline = catalog.get(order.pipeline_id)
@@ -66,15 +72,29 @@ class Starter:
             blueprint.config, catalog=catalog, pipeline=pipeline, environment=environment, variables=order.variables
         )
         check_config(blueprint, config=config)
-        tags = _tags(order, run_id=run_id, pipeline=pipeline)
-        if environment is not None:
-            tags[tag_names.ENVIRONMENT_ID] = environment["id"]
-        run = blueprint.run._replace(run_id=run_id, run_config=config, tags={**blueprint.run.tags, **tags})
-        try:
-            return self._queue.put(run, at=at)
-        except RunExistsError:  # somebody has asked for the same at the same moment, or the answer to us was lost
-            request_hash = order.idempotency.request_hash if order.idempotency else None
-            return self._queue.find(run_id, request_hash=request_hash) or self._queue.put(run, at=at)
+        tags = {
+            tag_names.PIPELINE_ID: pipeline["id"],
+            tag_names.PIPELINE_VERSION: pipeline["version"],
+            tag_names.TAGS_OF: run_id,
+            tag_names.TRIGGER: order.trigger,
+            tag_names.USER: order.user,
+        }
+        optional = {
+            tag_names.ENVIRONMENT_ID: environment["id"] if environment else order.environment_id,
+            PRIORITY_TAG: None if order.priority is None else str(order.priority),
+            tag_names.REQUEST_HASH: order.idempotency.request_hash if order.idempotency else None,
+        }
+        given = {key: value for key, value in optional.items() if value is not None}
+        return blueprint.run._replace(run_id=run_id, run_config=config, tags={**blueprint.run.tags, **tags, **given})
+
+
+def put_run(make: Callable[[], DagsterRun], *, blueprints: Blueprints, queue: Queue, at: datetime) -> StartedRun:
+    """Queue the run that is made; once more, if what it stands on turns out to be lost. `RunExistsError`."""
+    try:
+        return queue.put(make(), at=at)
+    except SnapshotsLostError:
+        blueprints.forget()
+    return queue.put(make(), at=at)
 
 
 def check_config(blueprint: Blueprint, *, config: Mapping[str, Any]) -> None:
@@ -86,19 +106,3 @@ def check_config(blueprint: Blueprint, *, config: Mapping[str, Any]) -> None:
     if not result.success:
         details = [Detail("variables", error.message) for error in result.errors or ()]
         raise InvalidRequestError("The pipeline does not accept these variables.", details=details)
-
-
-def _tags(order: RunOrder, *, run_id: str, pipeline: PublishedPipeline) -> dict[str, str]:
-    tags = {
-        tag_names.PIPELINE_ID: pipeline["id"],
-        tag_names.PIPELINE_VERSION: pipeline["version"],
-        tag_names.TAGS_OF: run_id,
-        tag_names.TRIGGER: order.trigger,
-        tag_names.USER: order.user,
-    }
-    optional = {
-        tag_names.ENVIRONMENT_ID: order.environment_id,
-        PRIORITY_TAG: None if order.priority is None else str(order.priority),
-        tag_names.REQUEST_HASH: order.idempotency.request_hash if order.idempotency else None,
-    }
-    return {**tags, **{key: value for key, value in optional.items() if value is not None}}

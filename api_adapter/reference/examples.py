@@ -111,6 +111,7 @@ ANSWERS: dict[str, Any] = {
                 "attempts": [{"attempt": 1, "status": "succeeded", **_NODE_TIMES, "error": None}],
                 "metrics": {"rowsOut": 2450000, "bytesRead": 1503238553, "cpuSeconds": 96.1},
                 "error": None,
+                "reusedFrom": None,
             }
         ],
     },
@@ -208,10 +209,12 @@ ANSWERS: dict[str, Any] = {
     "startRun": {"runId": _RUN, "pipelineId": _PIPELINE, "status": "queued", "queuedAt": _QUEUED},
 }
 
+ANSWERS["retryRun"] = {**ANSWERS["startRun"], "runId": "run_01j8p7q8r9s0t1v2w3x4y5z6a7"}
 ANSWERS["startRun 200"] = ANSWERS["getRun"]
 
 BODIES: dict[str, Any] = {
-    "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]}
+    "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]},
+    "retryRun": {"fromFailure": True},
 }
 
 _ID = "9f0c1d2e3b4a59687786958473625140"

@@ -10,7 +10,7 @@ from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, open_stre
 from api_adapter.dependencies import OfApplication, ServicesDependency
 from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.run_actions import service
-from api_adapter.run_actions.schemas import CancelAnswer, RunAccepted, RunRequest
+from api_adapter.run_actions.schemas import CancelAnswer, RetryRequest, RunAccepted, RunRequest
 from api_adapter.run_actions.waiting import Endings
 from api_adapter.runs.schemas import RunDetail
 
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/api", route_class=GuardedRoute, responses={**declare
 
 Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")]
 Canceler = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.cancel")]
+Retrier = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.retry")]
 EndingsDependency = Annotated[Endings, Depends(OfApplication("endings"))]
 IdempotencyKey = Annotated[
     str | None,
@@ -127,6 +128,39 @@ def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: Run
 def cancel_run_by_post(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
     """Do as `DELETE /api/runs/{id}`, for callers who can't send that."""
     return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
+
+
+@router.post(
+    "/runs/{id}/retry",
+    operation_id="retryRun",
+    tags=["runs"],
+    response_model=RunAccepted,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={
+        **declare(
+            404,
+            409,
+            s409="The run has neither failed nor was canceled, has left nothing to do, or its pipeline or environment "
+            "does not allow it any more; another retry goes on; the key stands for another request. `details` say why.",
+        ),
+        202: {"description": "The retry is in the queue.", **_STARTED},
+    },
+)
+def retry_run(
+    services: ServicesDependency,
+    *,
+    principal: Retrier,
+    http: Request,
+    run_id: RunIdPath,
+    request: RetryRequest | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run again what a failed or canceled run has left undone. Several who ask at once get one retry."""
+    accepted = service.retry_run(
+        services, principal=principal, run_id=run_id, request=request or RetryRequest(), key=idempotency_key
+    )
+    annotate(http, runId=accepted.run.run_id, **({"replayed": True} if accepted.replayed else {}))
+    return json_response(accepted.run, status=status.HTTP_202_ACCEPTED, headers=accepted.headers)
 
 
 def _canceled(answer: CancelAnswer) -> Response:

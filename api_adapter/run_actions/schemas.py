@@ -9,7 +9,7 @@ from api_adapter.storage import RunStatus
 from api_adapter.timestamps import Timestamp
 
 VariableValue = str | int | float | bool | None
-NodeId = Annotated[str, Field(max_length=500)]
+NodeId = Annotated[str, Field(max_length=200)]
 
 
 class RunRequest(Model):
@@ -28,7 +28,7 @@ class RunRequest(Model):
     nodes: list[NodeId] | None = Field(
         default=None,
         min_length=1,
-        max_length=10_000,
+        max_length=1000,
         description="Only these nodes, and what they need upstream; all of them by default.",
     )
     priority: int | None = Field(
@@ -47,6 +47,18 @@ class RunAccepted(Model):
     pipeline_id: str
     status: RunStatus = Field(examples=["queued"])
     queued_at: Timestamp
+
+
+class RetryRequest(Model):
+    """How to retry a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_failure: bool = Field(
+        default=True,
+        description="Run only what the run has left undone: its failed, canceled and skipped nodes and those that "
+        "never started. `false` runs all that it was to run.",
+    )
 
 
 class CancelAnswer(Model):

@@ -7,11 +7,11 @@ from fastapi import Response
 
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
-from api_adapter.control import Idempotency, RunOrder, StartedRun
+from api_adapter.control import Idempotency, RetryOrder, RunOrder, StartedRun
 from api_adapter.dependencies import Services
-from api_adapter.errors import PipelineNotFoundError, RunFinishedError, RunNotFoundError
+from api_adapter.errors import PipelineNotFoundError, RunFinishedError, RunNotFoundError, RunNotRetryableError
 from api_adapter.responses import json_response
-from api_adapter.run_actions.schemas import CancelAnswer, RunAccepted, RunRequest
+from api_adapter.run_actions.schemas import CancelAnswer, RetryRequest, RunAccepted, RunRequest
 from api_adapter.runs.service import read_run
 from planasonix_orchestrator.contract.ids import encode_run_id
 from planasonix_orchestrator.contract.starting import hash_request
@@ -51,6 +51,30 @@ def start_run(
     )
     started = services.control.start(order, at=services.clock())
     return _accepted(services, started, pipeline_id=pipeline_id)
+
+
+def retry_run(
+    services: Services, *, principal: Principal, run_id: str, request: RetryRequest, key: str | None
+) -> Accepted:
+    """Queue a retry of a run that has failed or was canceled; `RunNotRetryableError` of any other."""
+    found = services.storage.read_nodes(dagster_run_id(run_id))
+    if found is None or not principal.may_see(found[0].pipeline_id):
+        raise RunNotFoundError(run_id)
+    run, nodes = found
+    if run.status not in {"failed", "canceled"}:
+        raise RunNotRetryableError.of_status(run.id, status=run.status)
+    order = RetryOrder(
+        parent_id=run.dagster_id,
+        pipeline_id=run.pipeline_id,
+        from_failure=request.from_failure,
+        nodes=[node.node_id for node in nodes],
+        succeeded=[node.node_id for node in nodes if node.status == "succeeded"],
+        user=principal.name,
+        key=key,
+        request_hash=hash_request(request.model_dump(mode="json", by_alias=True)),
+    )
+    started = services.control.retry(order, at=services.clock())
+    return _accepted(services, started, pipeline_id=run.pipeline_id)
 
 
 def _accepted(services: Services, started: StartedRun, *, pipeline_id: str) -> Accepted:

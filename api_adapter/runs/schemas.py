@@ -180,6 +180,11 @@ class RunNode(Model):
     attempts: list[NodeAttempt] = Field(description="Every attempt, the first one first.")
     metrics: NodeMetrics
     error: NodeError | None
+    reused_from: RunId | None = Field(
+        description="Only in a retry from failure, of a node that was not run again: the run that had run it, and that "
+        "all the rest is told of.",
+        examples=[None],
+    )
 
 
 class RunNodes(Model):

@@ -47,7 +47,11 @@ def tell_variables(config: Mapping[str, Any]) -> dict[str, str | int | float | b
 
 
 def tell_metrics(nodes: Sequence[NodeRecord], *, weights: Mapping[str, float]) -> RunMetrics:
-    """Return the figures of a run: sums over its nodes, but for the peak of memory, and the cost that they make."""
+    """Return the figures of a run: sums over its nodes, but for the peak of memory, and the cost that they make.
+
+    Nodes that it has reused are work of another run.
+    """
+    nodes = [node for node in nodes if node.reused_from is None]
     sums = {
         "rowsRead": _total(metadata.ROWS_OUT, (node for node in nodes if node.type.startswith("source."))),
         "rowsWritten": _total(metadata.ROWS_IN, (node for node in nodes if node.type.startswith("destination."))),

@@ -58,6 +58,7 @@ def _node(node: NodeRecord, *, now: datetime) -> dict[str, Any]:
         "attempts": [_attempt(attempt, number, now=now) for number, attempt in enumerate(node.attempts, start=1)],
         "metrics": {name: _figure(node.metrics[key]) for name, key in _METRICS if key in node.metrics},
         "error": _error(node.error),
+        "reusedFrom": node.reused_from,
     }
 
 

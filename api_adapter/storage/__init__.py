@@ -25,7 +25,7 @@ from api_adapter.storage.logs import (
     read_settled,
     without_dead_gaps,
 )
-from api_adapter.storage.nodes import NodeRecord, read_nodes
+from api_adapter.storage.nodes import NodeRecord, read_nodes, with_reused
 from api_adapter.storage.outline import Outline
 from api_adapter.storage.output import Capture, read_captures
 from api_adapter.storage.positions import LogPosition
@@ -34,6 +34,7 @@ from api_adapter.storage.runs import (
     STATUSES,
     RunFilter,
     RunRecord,
+    RunRequest,
     RunState,
     RunStatus,
     api_run_id,
@@ -120,8 +121,7 @@ class Storage:
             if found is None:
                 return None
             run, request = found
-            graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
-            return run, read_nodes(connection, run=run, graph=graph, chosen=request.steps)
+            return run, self._nodes(connection, run=run, request=request)
 
         return self._read(read)
 
@@ -133,15 +133,29 @@ class Storage:
             if found is None:
                 return None
             run, request = found
-            graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
             return RunStory(
                 run=run,
-                nodes=read_nodes(connection, run=run, graph=graph, chosen=request.steps),
+                nodes=self._nodes(connection, run=run, request=request),
                 config=request.config,
                 end=read_end(connection, run=run),
             )
 
         return self._read(read)
+
+    def _nodes(self, connection: Connection, *, run: RunRecord, request: RunRequest) -> list[NodeRecord]:
+        graph = self._graphs.nodes(connection, snapshot_id=run.snapshot_id)
+        nodes = read_nodes(connection, run=run, graph=graph, chosen=request.steps)
+        found = read_started_run(connection, dagster_id=run.reuses) if run.reuses else None
+        if found is None:
+            return nodes
+        parent, of_parent = found
+        return with_reused(
+            nodes,
+            graph=graph,
+            chosen=request.steps,
+            of_parent=self._nodes(connection, run=parent, request=of_parent),
+            parent_id=parent.id,
+        )
 
     def read_state(self, dagster_id: str) -> RunState | None:
         """Return a run and how far its events go: while neither changes, nothing that is told of it does."""

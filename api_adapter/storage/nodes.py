@@ -17,7 +17,8 @@ from planasonix_orchestrator.contract.names import decode_name
 class NodeRecord:
     """A node of a run. `metrics` are keyed as in `contract.metadata`; `error` is why the node itself has failed.
 
-    A node that Dagster splits into several steps (by dynamic outputs) has the attempts of all of them.
+    A node that Dagster splits into several steps (by dynamic outputs) has the attempts of all of them. One whose result
+    was reused is as it was in the run `reused_from`, which had executed it.
     """
 
     node_id: str
@@ -29,6 +30,7 @@ class NodeRecord:
     retries: int
     metrics: Mapping[str, int | float]
     error: EventError | None
+    reused_from: str | None = None
 
 
 def read_nodes(
@@ -62,6 +64,21 @@ def tell_nodes(
             (steps.get(part) or steps.setdefault(part, Step())).take(event)
     history = _History(run, chosen=None if chosen is None else {key.partition("[")[0] for key in chosen})
     return [history.tell(node, parts=parts[node.step_key]) for node in graph]
+
+
+def with_reused(
+    nodes: Sequence[NodeRecord],
+    *,
+    graph: Sequence[GraphNode],
+    chosen: Collection[str] | None,
+    of_parent: Iterable[NodeRecord],
+    parent_id: str,
+) -> list[NodeRecord]:
+    """Return the nodes of a retry: those that it was not to take as they succeeded in its parent, of this id."""
+    left_out = {node.node_id for node in graph if chosen is not None and node.step_key not in chosen}
+    kept = {node.node_id: node for node in of_parent if node.status == "succeeded" and node.node_id in left_out}
+    reused = {key: replace(node, reused_from=node.reused_from or parent_id) for key, node in kept.items()}
+    return [reused.get(node.node_id, node) for node in nodes]
 
 
 def _graph_of(events: Iterable[StoryEvent]) -> list[GraphNode]:

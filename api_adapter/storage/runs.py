@@ -95,6 +95,11 @@ class RunRecord:
         parent = self.tags.get(PARENT)
         return api_run_id(parent) if parent else None
 
+    @property
+    def reuses(self) -> str | None:
+        """The Dagster id of the run whose results stand for the nodes that this one, a retry, does not execute."""
+        return self.tags.get(tag_names.REUSED_FROM) if self.tags.get(tag_names.TAGS_OF) == self.dagster_id else None
+
     def duration_at(self, now: datetime) -> float | None:
         """Return the seconds from start to end, or to `now` while the run goes on; None if it never started."""
         if self.started_at is None:

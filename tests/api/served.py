@@ -125,7 +125,11 @@ def slow() -> None:
     node("n_after", type_name="destination.csv")(node("n_wait", type_name="source.csv")())
 
 
-@dg.job(tags={PIPELINE_ID: "pl_branches"}, executor_def=dg.in_process_executor)
+@dg.job(
+    tags={PIPELINE_ID: "pl_branches"},
+    resource_defs={"variables": variables, metadata.PIPELINE_RESOURCE: pipeline},
+    executor_def=dg.in_process_executor,
+)
 def two_branches() -> None:
     """Two branches of three nodes; the second one fails in the middle, unless the run retries another."""
     node("n_sink", type_name="destination.csv")(
@@ -222,7 +226,14 @@ PIPELINES = [
         variables={"day": {"type": "date", "default": "2025-01-01"}, "top": {"type": "integer", "default": 10}},
     ),
     published("pl_bad", name="failing", status="draft"),
-    published("pl_slow", name="slow"),
+    published(
+        "pl_slow",
+        name="slow",
+        nodes=[
+            {"id": "n_wait", "type": "source.csv"},
+            {"id": "n_after", "type": "destination.csv", "after": ["n_wait"]},
+        ],
+    ),
     published("pl_demanding", name="failing", variables={"region": {"type": "string", "required": True}}),
     published(
         "pl_branches",
@@ -235,6 +246,7 @@ PIPELINES = [
             {"id": "n_fragile", "type": "transform.select", "after": ["n_right"]},
             {"id": "n_after", "type": "destination.csv", "after": ["n_fragile"]},
         ],
+        variables={"day": {"type": "date", "default": "2025-01-01"}},
     ),
 ]
 VALUES: dict[str, dict[str, Any]] = {"env_prod": {}, "env_test": {"top": 7}, "env_odd": {"top": "many"}}
