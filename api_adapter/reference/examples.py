@@ -210,11 +210,20 @@ ANSWERS: dict[str, Any] = {
 }
 
 ANSWERS["retryRun"] = {**ANSWERS["startRun"], "runId": "run_01j8p7q8r9s0t1v2w3x4y5z6a7"}
+ANSWERS["cancelRuns"] = {
+    "data": [{"id": _RUN, "status": "cancel_requested"}],
+    "meta": {"matched": 1, "requested": 1, "dryRun": False},
+}
+ANSWERS["cancelRuns 200"] = {
+    "data": [{"id": _RUN, "status": "running"}],
+    "meta": {"matched": 1, "requested": 0, "dryRun": True},
+}
 ANSWERS["startRun 200"] = ANSWERS["getRun"]
 
 BODIES: dict[str, Any] = {
     "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]},
     "retryRun": {"fromFailure": True},
+    "cancelRuns": {"pipelineId": _PIPELINE, "status": ["queued"], "from": "2025-03-27", "limit": 500},
 }
 
 _ID = "9f0c1d2e3b4a59687786958473625140"

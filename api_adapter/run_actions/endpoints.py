@@ -10,7 +10,14 @@ from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, open_stre
 from api_adapter.dependencies import OfApplication, ServicesDependency
 from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
 from api_adapter.run_actions import service
-from api_adapter.run_actions.schemas import CancelAnswer, RetryRequest, RunAccepted, RunRequest
+from api_adapter.run_actions.schemas import (
+    CancelAnswer,
+    CancelManyAnswer,
+    CancelManyRequest,
+    RetryRequest,
+    RunAccepted,
+    RunRequest,
+)
 from api_adapter.run_actions.waiting import Endings
 from api_adapter.runs.schemas import RunDetail
 
@@ -50,12 +57,13 @@ _REPLAYED = {
     }
 }
 _STARTED: dict[str, Any] = {"headers": {**_LOCATION, **_REPLAYED}}
+_RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 _CANCELED: Responses = {
     **declare(404),
     200: {"model": CancelAnswer, "description": "The run is already canceled."},
     202: {
         "description": "The wish is stored: the run ends as `canceled`.",
-        "headers": {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}},
+        "headers": _RETRY_AFTER,
     },
     **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
 }
@@ -128,6 +136,33 @@ def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: Run
 def cancel_run_by_post(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
     """Do as `DELETE /api/runs/{id}`, for callers who can't send that."""
     return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
+
+
+@router.post(
+    "/runs/cancel",
+    operation_id="cancelRuns",
+    tags=["runs"],
+    response_model=CancelManyAnswer,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={
+        200: {"model": CancelManyAnswer, "description": "Nothing was asked for: a dry run, or there are no such runs."},
+        202: {"description": "The wishes are stored: these runs end as `canceled`.", "headers": _RETRY_AFTER},
+    },
+)
+def cancel_runs(
+    services: ServicesDependency, *, principal: Canceler, http: Request, request: CancelManyRequest
+) -> Response:
+    """Ask that all runs of some kind be canceled, up to a limit; or, in a dry run, tell which these are."""
+    answer = service.cancel_runs(services, principal=principal, request=request)
+    annotate(
+        http,
+        filter=request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"dry_run", "limit"}),
+        dryRun=request.dry_run,
+        runIds=[run.id for run in answer.data],
+    )
+    if not answer.meta.requested:
+        return json_response(answer)
+    return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
 
 
 @router.post(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from api_adapter.addresses import NO_NUL
 from api_adapter.runs.schemas import Model, RunId
 from api_adapter.storage import RunStatus
 from api_adapter.timestamps import Timestamp
@@ -67,3 +68,54 @@ class CancelAnswer(Model):
     id: RunId
     status: Literal["cancel_requested", "canceled"]
     message: str
+
+
+TriggerKind = Literal["schedule", "manual", "api", "webhook", "sensor", "schedule_manual", "backfill", "retry"]
+
+
+class CancelManyRequest(Model):
+    """Which runs to cancel: those that meet all that is said, of which there must be something."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pipeline_id: str | None = Field(default=None, pattern=NO_NUL, max_length=500, description="Runs of this pipeline.")
+    status: list[Literal["queued", "running"]] | None = Field(
+        default=None, min_length=1, max_length=2, description="Runs in these states; by default in both."
+    )
+    trigger: list[TriggerKind] | None = Field(
+        default=None, min_length=1, max_length=8, description="Runs that these have started."
+    )
+    date_range: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Runs that started (while queued: were created) in this range, as in the list of runs.",
+        examples=["2025-03-01..2025-03-31"],
+    )
+    start: str | None = Field(default=None, alias="from", max_length=100, description="Begin of the range.")
+    end: str | None = Field(default=None, alias="to", max_length=100, description="End of the range.")
+    dry_run: bool = Field(default=False, description="Only tell which runs these are.")
+    limit: int = Field(default=100, ge=1, le=1000, strict=True, description="The most to cancel, the newest first.")
+
+
+class CanceledRun(Model):
+    """A run that was found, and what has become of the wish to cancel it: of a dry run, the state that it is in."""
+
+    id: RunId
+    status: Literal["cancel_requested", "queued", "running", "succeeded", "failed", "canceled"] = Field(
+        description="`cancel_requested`, or how the run has ended meanwhile; `queued` or `running` in a dry run."
+    )
+
+
+class CancelManyMeta(Model):
+    """How many runs of that kind there are, also beyond the limit, and of how many a cancel was asked for."""
+
+    matched: int
+    requested: int
+    dry_run: bool
+
+
+class CancelManyAnswer(Model):
+    """What has become of a wish to cancel many runs."""
+
+    data: list[CanceledRun]
+    meta: CancelManyMeta

@@ -7,11 +7,27 @@ from fastapi import Response
 
 from api_adapter.addresses import dagster_run_id
 from api_adapter.auth import Principal
-from api_adapter.control import Idempotency, RetryOrder, RunOrder, StartedRun
+from api_adapter.control import CancelOutcome, Idempotency, RetryOrder, RunOrder, StartedRun
 from api_adapter.dependencies import Services
-from api_adapter.errors import PipelineNotFoundError, RunFinishedError, RunNotFoundError, RunNotRetryableError
+from api_adapter.errors import (
+    InvalidRequestError,
+    PipelineNotFoundError,
+    RunFinishedError,
+    RunNotFoundError,
+    RunNotRetryableError,
+)
 from api_adapter.responses import json_response
-from api_adapter.run_actions.schemas import CancelAnswer, RetryRequest, RunAccepted, RunRequest
+from api_adapter.run_actions.schemas import (
+    CancelAnswer,
+    CanceledRun,
+    CancelManyAnswer,
+    CancelManyMeta,
+    CancelManyRequest,
+    RetryRequest,
+    RunAccepted,
+    RunRequest,
+)
+from api_adapter.runs.filters import parse_filter
 from api_adapter.runs.service import read_run
 from planasonix_orchestrator.contract.ids import encode_run_id
 from planasonix_orchestrator.contract.starting import hash_request
@@ -116,3 +132,38 @@ def cancel_run(services: Services, *, principal: Principal, run_id: str) -> Canc
         status="cancel_requested",
         message="Cancellation accepted; workers stop after their current safe point.",
     )
+
+
+def cancel_runs(services: Services, *, principal: Principal, request: CancelManyRequest) -> CancelManyAnswer:
+    """Ask that the runs of some kind be canceled, as many as the request allows; only those that the caller sees."""
+    criteria = (request.pipeline_id, request.status, request.trigger, request.date_range, request.start, request.end)
+    if all(criterion is None for criterion in criteria):
+        raise InvalidRequestError.of_field("body", 'must say which runs; {"status": ["queued", "running"]} are all')
+    filter_by = parse_filter(
+        pipeline_id=request.pipeline_id,
+        status=request.status or ("queued", "running"),
+        trigger=request.trigger or (),
+        date_range=request.date_range,
+        start=request.start,
+        end=request.end,
+        visible=principal.pipelines,
+    )
+    runs = services.storage.list_runs(filter_by, limit=request.limit)
+    told = {run.dagster_id: CanceledRun(id=run.id, status=run.status) for run in runs}
+    outcomes: Mapping[str, CancelOutcome] = {}
+    if not request.dry_run:
+        outcomes = services.control.cancel_many(list(told), user=principal.name, at=services.clock())
+        told = {
+            run_id: one.model_copy(update={"status": _MET.get(outcome, outcome)})
+            for run_id, one in told.items()
+            if (outcome := outcomes[run_id]) != "unknown"  # it was deleted just now
+        }
+    matched = len(runs)
+    if matched == request.limit:
+        matched = max(matched, sum(services.storage.read_statistics(filter_by).by_status.values()))
+    requested = sum(outcome == "requested" for outcome in outcomes.values())
+    meta = CancelManyMeta(matched=matched, requested=requested, dry_run=request.dry_run)
+    return CancelManyAnswer(data=list(told.values()), meta=meta)
+
+
+_MET: Mapping[str, str] = {"requested": "cancel_requested"}
