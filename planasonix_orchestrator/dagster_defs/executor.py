@@ -198,7 +198,7 @@ class _Execution:
             case Ended(step_key, error):
                 if step_key not in self._attempts:
                     self._active.verify_complete(self._context, step_key)
-                if error is not None:
+                if error is not None and self._stopped_by is None:
                     self._stop(error, told=DagsterExecutionInterruptedError)
                 yield from self._pass_over()
 
@@ -238,7 +238,7 @@ class _Execution:
             self._stop(RunTimeoutError(self._limit), told=partial(RunTimeoutError, self._limit))
 
     def _stop(self, error: BaseException, *, told: Reason) -> None:
-        """Start no further step, have those that run stopped, and end with the error; a cancellation comes first."""
+        """Start no further step, have those that run stopped, and end with the error; a cancellation's comes first."""
         if self._stopped_by is None or isinstance(error, DagsterExecutionInterruptedError):
             self._stopped_by = error
         self._threads.stop(told)
