@@ -62,7 +62,7 @@ def build_benchmark_job(name: str, *, nodes: int, folder: Path) -> BenchmarkJob:
         surroundings=Surroundings(catalog=catalog, connections=Connections({}, environment={}), base=folder),
         settings=Settings(pipelines=folder, state=folder / "state", threads=1),
     )
-    return BenchmarkJob(definition=definition, run_config={**definition.run_config, **_QUIET})
+    return BenchmarkJob(definition=definition, run_config={**(definition.run_config or {}), **_QUIET})
 
 
 def launch(job: BenchmarkJob, *, instance: DagsterInstance) -> DagsterRun:
