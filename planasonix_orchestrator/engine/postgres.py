@@ -25,6 +25,11 @@ _URL_PASSWORD = re.compile(r"[?&]password=([^&]*)")
 _SERVER_ERROR = re.compile(r"(?:ERROR|FATAL):\s+(.*?)(?:\n\nQuery was:|\. SQLSTATE|$)", re.DOTALL)
 _DRIVER_ERROR = re.compile(r"(?:[A-Z_]+: )?(?:\[libpq\] )?(?:Failed to connect: )?(.*?)(?:\n\nQuery was:|$)", re.DOTALL)
 _QUOTED_SOURCE = re.compile(r"\nLINE \d+:[^\n]*\n[^\n]*\^")
+# A server that computes does not see that its client was killed: it would work on, and keep its locks. Not every system
+# that it may run on has this.
+_NOTICE_LOST_CLIENT = """
+SELECT set_config(name, '500', true) FROM pg_settings
+WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'"""
 _CANCELED = "57014"
 _CANCELED_TEXT = "canceling statement due to user request"
 
@@ -43,6 +48,8 @@ def transaction(connections: Connections, connection_id: str) -> Iterator["Curso
     url, secrets = _url(known, environment=connections.environment)
     try:
         with dbapi.connect(url) as connection, connection.cursor() as cursor, stoppable(cursor.adbc_cancel):
+            cursor.execute(_NOTICE_LOST_CLIENT)
+            cursor.fetchall()
             yield cursor
             connection.commit()
     except (dbapi.Error, pa.ArrowException, OSError) as error:  # the last two: as they come out of an Arrow reader

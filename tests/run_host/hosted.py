@@ -42,7 +42,7 @@ run_launcher:
   config:
     grace_seconds: {grace_seconds}
     memory_limit_megabytes: {memory_limit_megabytes}
-    warm_workers: 2
+    warm_workers: {warm_workers}
 compute_logs:
   module: planasonix_orchestrator.run_host.output
   class: RunOutput
@@ -176,6 +176,7 @@ def hosted(
     grace_seconds: float = 10.0,
     memory_limit_megabytes: int | None = None,
     max_concurrent_runs: int = 4,
+    warm_workers: int = 2,
 ) -> Iterator[Hosted]:
     """A run host that works; it and all that it has started are gone at the end."""
     settings = Settings(pipelines=folder / "pipelines", state=folder / "state", postgres_url=postgres_url)
@@ -186,6 +187,7 @@ def hosted(
             grace_seconds=grace_seconds,
             memory_limit_megabytes=json.dumps(memory_limit_megabytes),
             max_concurrent_runs=max_concurrent_runs,
+            warm_workers=warm_workers,
         )
     )
     environment = {

@@ -8,14 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from sqlglot import exp
+from pydantic import model_validator
+from sqlglot import exp, parse_one
 
 from planasonix_orchestrator.engine.relation import Relation
+from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import NodeConfig, NodeContext, Source
 
-Kind = Literal["nothing", "query", "loop", "sleep", "hold", "child", "crash", "memory"]
+Kind = Literal["nothing", "query", "loop", "sleep", "hold", "child", "crash", "memory", "rows"]
+
+# Rows take long enough to compute that whoever reads them has something to be interrupted in.
+_ROWS = "SELECT range AS n, list_sum(list_transform(range(50), lambda x: sin(x + range))) AS v FROM range({rows})"
+_GATED = "SELECT CASE content WHEN 'open' THEN n ELSE error('the gate is closed') END AS n, v FROM ({rows}), {gate}"
 
 
 class WorkConfig(NodeConfig):
@@ -27,6 +33,18 @@ class WorkConfig(NodeConfig):
     """For how long, at the most."""
     note: str | None = None
     """A file, beside the documents, that gets a line when the work begins and one when it has ended."""
+    rows: int = 1
+    """How many rows to yield; those of kind `rows` are computed one by one by whoever reads them."""
+    gate: str | None = None
+    """A file, beside the documents: while it does not say `open`, each attempt fails."""
+    build_seconds: float = 0.0
+    """How long a run's worker takes to build the job."""
+
+    @model_validator(mode="after")
+    def _take_time_in_a_worker(self) -> Self:
+        if self.build_seconds and os.environ.get("TMPDIR", "").startswith(os.environ.get("PLANASONIX_STATE", "/-")):
+            time.sleep(self.build_seconds)
+        return self
 
 
 class Work(Source[WorkConfig]):
@@ -39,11 +57,25 @@ class Work(Source[WorkConfig]):
     example: ClassVar = {"kind": "nothing"}
 
     def read(self, config: WorkConfig, context: NodeContext) -> Relation:
-        """Work, and return a row."""
+        """Work, and return rows."""
+        if config.gate is not None and config.kind != "rows" and (context.base / config.gate).read_text() != "open":
+            raise NodeError("the gate is closed")
         _note(config, context, "began")
         _WORKS[config.kind](config, context)
         _note(config, context, "ended")
-        return context.session.define(context.node_id, exp.select("1 AS n"))
+        return context.session.define(context.node_id, _rows(config, context))
+
+
+def _rows(config: WorkConfig, context: NodeContext) -> exp.Query:
+    if config.kind != "rows":
+        return exp.select("range + 1 AS n").from_(f"range({config.rows})")
+    text = _ROWS.format(rows=config.rows)
+    if config.gate is not None:
+        gate = exp.Literal.string(str(context.base / config.gate)).sql("duckdb")
+        text = _GATED.format(rows=text, gate=f"read_text({gate})")
+    query = parse_one(text, dialect="duckdb")
+    assert isinstance(query, exp.Query)
+    return query
 
 
 def _note(config: WorkConfig, context: NodeContext, what: str) -> None:
@@ -101,5 +133,6 @@ _WORKS = {
     "child": _child,
     "crash": _crash,
     "memory": _memory,
+    "rows": _nothing,
 }
 PLUGIN = Path(__file__).parent
