@@ -1,6 +1,7 @@
 """The pooled way to Dagster's Postgres, and the one place where a lost database becomes an answer."""
 
 import re
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -8,7 +9,6 @@ from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2 import errors
-from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,15 +30,13 @@ class Connection:
     """A session, asked in the driver's own words: SQLAlchemy takes as long over a short statement as Postgres does."""
 
     def __init__(self, driver: Any, *, prepared: MutableMapping[str, str]) -> None:
-        self._cursor = driver.cursor(cursor_factory=NamedTupleCursor)
+        self._cursor = driver.cursor()
         self._prepared = prepared  # in this session: how each statement is called there
         self._opening = ""
 
     def rows(self, statement: str, parameters: Parameters | None = None) -> Sequence[Row]:
         """Return the rows of a statement with parameters as ``%(name)s``; it is planned for their values."""
-        self._execute(statement, parameters)
-        found: Sequence[Row] = self._cursor.fetchall()
-        return found
+        return self._named(self._tuples(statement, parameters))
 
     def prepared_rows(self, statement: str, parameters: Parameters) -> Sequence[Row]:
         """Return the rows of a statement that each session plans only once, whatever the parameters are.
@@ -46,6 +44,10 @@ class Connection:
         Planning takes longer than a short read does. It is for statements that leave the planner one way only, by
         their index and in its order, since it does not know the values then.
         """
+        return self._named(self.prepared_tuples(statement, parameters))
+
+    def prepared_tuples(self, statement: str, parameters: Parameters) -> Sequence[tuple[Any, ...]]:
+        """Return what `prepared_rows` does, without names: where there are so many that naming them takes long."""
         call = self._prepared.get(statement)
         if call is None:
             if len(self._prepared) == _MOST_PREPARED:
@@ -57,7 +59,7 @@ class Connection:
             values = ", ".join(f"%({one})s" for one in names)
             call = f"EXECUTE {name} ({values})" if names else f"EXECUTE {name}"
             self._prepared[statement] = call
-        return self.rows(call, parameters)
+        return self._tuples(call, parameters)
 
     def do(self, statement: str) -> None:
         """Run a statement that returns no rows."""
@@ -72,6 +74,15 @@ class Connection:
         finally:
             if not self._cursor.connection.closed:
                 self._execute("ROLLBACK")
+
+    def _tuples(self, statement: str, parameters: Parameters | None) -> Sequence[tuple[Any, ...]]:
+        self._execute(statement, parameters)
+        found: Sequence[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
+    def _named(self, found: Sequence[tuple[Any, ...]]) -> Sequence[Row]:
+        names = tuple(column.name for column in self._cursor.description)
+        return list(map(_row_type(names)._make, found))
 
     def _execute(self, statement: str, parameters: Parameters | None = None) -> None:
         opening, self._opening = self._opening, ""
@@ -163,6 +174,11 @@ def open_database(url: str) -> Database:
         },
     )
     return Database(engine)
+
+
+@lru_cache(maxsize=1024)
+def _row_type(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names, rename=True)
 
 
 @lru_cache(maxsize=1024)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Any
 
-from api_adapter.storage.database import Connection, Row
+from api_adapter.storage.database import Connection
 from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, node_of, tell_line
 from api_adapter.storage.positions import LogPosition
 from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
@@ -246,7 +247,7 @@ class _Reader:
         found = self._connection.prepared_rows(_NEWEST, self._parameters)
         return found[0].id if found else 0
 
-    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Row]:
+    def _events(self, after: LogPosition, *, limit: int) -> Iterator[tuple[Any, ...]]:
         """Yield the events that may be lines: first those that were missing, then those behind the last."""
         if after.missing:
             yield from self._fetch(_LATE, {"missing": list(after.missing)})
@@ -258,9 +259,9 @@ class _Reader:
                 return
             last, most = events[-1][0], max(limit // 10, _FEWEST_AT_ONCE)
 
-    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[Row]:
+    def _fetch(self, statement: str, parameters: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         text = statement.format(conditions=self._conditions_text)
-        return self._connection.prepared_rows(text, {**self._parameters, **parameters})
+        return self._connection.prepared_tuples(text, {**self._parameters, **parameters})
 
     def _conditions(self) -> Iterator[str]:
         if self._filter.level != "debug":

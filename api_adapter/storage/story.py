@@ -62,7 +62,7 @@ def read_story(connection: Connection, *, run_id: str, types: Collection[str]) -
     statement = _EVENTS.format(wanted=is_one_of(types))
     after, found = 0, _AT_ONCE
     while found == _AT_ONCE:
-        part = connection.prepared_rows(statement, {"run_id": run_id, "after": after})
+        part = connection.prepared_tuples(statement, {"run_id": run_id, "after": after})
         yield from map(StoryEvent._make, part)
         found = len(part)
-        after = part[-1].id if part else after
+        after = part[-1][0] if part else after
