@@ -68,10 +68,11 @@ def _failure(event: Event) -> EventError:
         (meaning for text, meaning in _WORDS.items() if text in event.message),
         (_CODES.get(reason, metadata.RUN_ERROR), ""),
     )
+    of_class = metadata.ERROR_CLASSES.get(told.class_name) if told else None
     message = told.message if told else words or event.message or "The run failed without saying why."
     return EventError(
         class_name=told.class_name if told else "RunFailure",
         message=message,
-        code=_CODES.get(reason, code),
+        code=of_class or _CODES.get(reason, code),
         stack=told.stack if told else (),
     )

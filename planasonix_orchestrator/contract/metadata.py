@@ -7,7 +7,9 @@ ROWS_OUT = "planasonix/rows_out"
 BYTES_READ = "planasonix/bytes_read"  # from outside: file sizes, Arrow bytes of a result set
 BYTES_WRITTEN = "planasonix/bytes_written"  # to outside
 BYTES_SHUFFLED = "planasonix/bytes_shuffled"  # materialised between nodes
-CPU_SECONDS = "planasonix/cpu_seconds"  # float: CPU of the run's process, all its threads, while the node worked
+# float: CPU of the run's process, all its threads, while the node worked. While several do, it is divided among them as
+# the CPU of their own threads is, so that the sum over the nodes is never more than the process has used.
+CPU_SECONDS = "planasonix/cpu_seconds"
 PEAK_MEMORY_BYTES = "planasonix/peak_memory_bytes"  # highest resident set of the run's process while the node worked
 
 # On the failure of an op; text, beside CPU_SECONDS and PEAK_MEMORY_BYTES of its last attempt. A STEP_FAILURE's entry
@@ -33,6 +35,7 @@ ERROR_CLASSES = {
     "NodeTimeoutFailure": "timeout",
     "NodeMemoryFailure": "out_of_memory",
     "NodePolicyFailure": "policy",
+    "RunTimeoutError": "timeout",  # of the run as a whole: the error of its PIPELINE_FAILURE, where no node tells
 }
 
 # On the repository (JSON), published by the code location each time that it loads.

@@ -30,15 +30,15 @@ class NodeTimeoutError(NodeError):
 
 
 class RunTimeoutError(TerminalNodeError):
-    """A run took longer than its tag `dagster/max_runtime` lets it; also of the nodes that were stopped for that."""
+    """A run took longer than its pipeline's `timeoutSeconds` lets it; also of the nodes that were stopped for that."""
 
     code = "timeout"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(
-            f"stopped because the run took longer than {seconds:g} s, its dagster/max_runtime",
-            hint="raise dagster/max_runtime, or give the run less to do",
+            f"stopped because the run took longer than {seconds:g} s, its time limit",
+            hint="raise timeoutSeconds of the pipeline (Dagster's tag dagster/max_runtime), or give the run less to do",
         )
 
 

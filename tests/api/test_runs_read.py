@@ -11,12 +11,14 @@ import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.events import DagsterEvent, DagsterEventType, JobFailureData, RunFailureReason
+from dagster._utils.error import serializable_error_info_from_exc_info
 from pydantic import BaseModel
 
 from api_adapter.runs.schemas import RunList, RunNodes
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
 from planasonix_orchestrator.contract.ids import encode_run_id
+from planasonix_orchestrator.dagster_defs.interruption import RunTimeoutError
 from tests.api import served
 from tests.api.conftest import dagster_home, serving
 from tests.api.making import execute, make_run
@@ -109,6 +111,17 @@ def test_a_run_that_failed_outside_its_nodes_says_why(
     error = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()["error"]
     assert (error["nodeId"], error["code"], error["stackRef"]) == (None, code, None)
     assert error["message"].startswith(message) or code == "worker_lost"
+
+
+def test_a_run_out_of_time_says_so(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """Where no node has told it, the code is that of what our executor has raised."""
+    run = make_run(instance, status=DagsterRunStatus.STARTED)
+    with pytest.raises(RunTimeoutError) as caught:
+        raise RunTimeoutError(5)
+    told = serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))
+    instance.report_run_failed(run, job_failure_data=JobFailureData(told, RunFailureReason.RUN_EXCEPTION))
+    shown = reader.get(f"/api/runs/{encode_run_id(run.run_id)}").json()["error"]
+    assert (shown["nodeId"], shown["code"], shown["message"]) == (None, "timeout", str(caught.value))
 
 
 def test_variables_are_told_and_secrets_masked(instance: DagsterInstance, reader: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -229,3 +230,50 @@ def test_unfinished_rows_are_nobody_elses(session: Session) -> None:
     other = session.materialise(session.define("n rows", query("SELECT 1 AS value")))
     session.materialise(session.define("n", query("SELECT 2 AS value")))
     assert session.number(other.select()) == 1
+
+
+def test_many_nodes_use_a_session_at_once(session: Session) -> None:
+    """Views and tables are made, replaced, kept and read from many threads, and every figure is exact."""
+    base = session.define("base", query("SELECT range AS i FROM range(1000)"))
+
+    def work(number: int) -> list[int | None]:
+        figures = []
+        for _ in range(4):
+            view = session.define(f"v{number}", base.select().where(f"i % 8 = {number}"))
+            figures.append(session.count(view).rows)
+            figures.append(session.materialise(view).rows)
+            stream = pa.RecordBatchReader.from_batches(pa.schema([("i", pa.int64())]), iter(()))
+            figures.append(session.load(f"t{number}", stream).rows)
+        return figures
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [[125, 125, 0] * 4] * 8
+
+
+def test_a_file_is_not_replaced_while_it_is_read(session: Session, tmp_path: Path) -> None:
+    """Rows of views of a file are kept before it is replaced, and whoever reads it then is waited for."""
+    file = tmp_path / "rows.csv"
+    file.write_text("i\n1\n2\n")
+    relation = session.define("n", query(f"SELECT * FROM read_csv('{file}')"), files=[file])
+    kept = threading.Event()
+
+    def keep() -> None:
+        session.keep_rows_of(file)
+        kept.set()
+
+    with session.stream(relation.select()) as stream:
+        thread = threading.Thread(target=keep)
+        thread.start()
+        assert not kept.wait(0.3)
+        assert sum(batch.num_rows for batch in stream.reader) == 2
+    thread.join()
+    file.write_text("i\n3\n")
+    assert rows(session, "n") == [(1,), (2,)]
+
+
+def test_rows_are_kept_once(session: Session) -> None:
+    """Two who need a view's rows at once get the same table."""
+    view = session.define("n", query("SELECT random() AS r FROM range(100000)"))
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: session.materialise(view), range(4)))
+    assert {(table.materialised, table.rows, table.bytes_shuffled) for table in tables} == {(True, 100_000, 800_000)}
