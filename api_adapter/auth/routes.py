@@ -1,7 +1,7 @@
 """Routes: who may call them is asked before anything else happens, and all of it in one thread."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any, cast
 
 from fastapi import Request, Response
@@ -13,6 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api_adapter.auth.requirement import Public, Requirement, declared
 from api_adapter.dependencies import Dependency
+
+_PAST_FASTAPI = "a plain function without a body is called past FastAPI"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -53,6 +55,7 @@ class _PlainEndpoint:
     """A function that answers requests, with what it is given: dependencies first, the guard's before the others."""
 
     def __init__(self, dependant: Dependant) -> None:
+        _check_plain(dependant)
         self._call = cast("Callable[..., Response]", dependant.call)
         self._dependencies = sorted(map(_named, dependant.dependencies), key=lambda one: not _guards(one[1]))
         self._path = _Parameters(dependant.path_params)
@@ -76,9 +79,19 @@ class _PlainEndpoint:
         return self._call(**values)
 
 
+def _check_plain(dependant: Dependant) -> None:
+    """Raise TypeError if the function wants, or gives, what only FastAPI could make something of."""
+    assert dependant.call is not None
+    returned = signature(dependant.call).return_annotation
+    if not (isinstance(returned, type) and issubclass(returned, Response)) or dependant.response_param_name:
+        raise TypeError(
+            f"{dependant.path}: {_PAST_FASTAPI}, so it must return a `Response`, with its status and headers"
+        )
+
+
 def _named(dependant: Dependant) -> tuple[str | None, Dependency]:
     if not isinstance(dependant.call, Dependency):
-        raise TypeError(f"{dependant.call!r} must be a `Dependency`: this endpoint is called past FastAPI")
+        raise TypeError(f"{dependant.call!r} must be a `Dependency`: {_PAST_FASTAPI}")
     return dependant.name, dependant.call
 
 

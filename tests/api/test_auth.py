@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -103,12 +103,27 @@ def test_a_route_that_declares_nothing_can_not_be_defined(dependencies: list[Any
         router.get("/here", dependencies=dependencies)(lambda: None)
 
 
+def test_a_plain_endpoint_wants_nothing_that_only_fastapi_has() -> None:
+    """It is called past FastAPI: a dependency of another kind, or an answer to be written, fails where it stands."""
+    router = APIRouter(route_class=GuardedRoute)
+
+    def get_moon(moon: Annotated[str, Depends(lambda: "full")]) -> Response:
+        return Response(moon)
+
+    def get_model() -> dict[str, str]:
+        return {}
+
+    for endpoint, told in ((get_moon, "must be a `Dependency`"), (get_model, "must return a `Response`")):
+        with pytest.raises(TypeError, match=told):
+            router.get("/here", dependencies=[public()])(endpoint)
+
+
 def test_however_a_route_declares_it_nobody_comes_in(settings_without_server: ApiSettings) -> None:
     """A demand among the route's dependencies holds as one among the endpoint's parameters does."""
     router = APIRouter(route_class=GuardedRoute)
 
     @router.get("/plain", dependencies=[requires(Scope.PIPELINES_READ)])
-    def get_plain() -> None:
+    def get_plain() -> Response:
         pytest.fail("a stranger came in")
 
     @router.get("/coroutine", dependencies=[requires(Scope.PIPELINES_READ)])
@@ -116,8 +131,8 @@ def test_however_a_route_declares_it_nobody_comes_in(settings_without_server: Ap
         pytest.fail("a stranger came in")
 
     @router.get("/parameter")
-    def get_parameter(principal: Annotated[Principal, requires(Scope.PIPELINES_READ)]) -> str:
-        return principal.id
+    def get_parameter(principal: Annotated[Principal, requires(Scope.PIPELINES_READ)]) -> Response:
+        pytest.fail(f"{principal} came in")
 
     app = create_app(settings_without_server, open_services=open_services)
     app.include_router(router, prefix="/also")
