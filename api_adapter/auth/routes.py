@@ -81,8 +81,7 @@ class _PlainEndpoint:
 
 def _check_plain(dependant: Dependant) -> None:
     """Raise TypeError if the function wants, or gives, what only FastAPI could make something of."""
-    assert dependant.call is not None
-    returned = signature(dependant.call).return_annotation
+    returned = signature(cast("Callable[..., Any]", dependant.call)).return_annotation
     if not (isinstance(returned, type) and issubclass(returned, Response)) or dependant.response_param_name:
         raise TypeError(
             f"{dependant.path}: {_PAST_FASTAPI}, so it must return a `Response`, with its status and headers"
