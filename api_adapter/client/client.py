@@ -122,6 +122,10 @@ class RunsClient:
         request = self._http.build_request("DELETE", f"/api/runs/{_quoted(run_id)}")
         return self._json(self._send(request))
 
+    def cancel_runs(self, kind: Mapping[str, Any], *, limit: int, dry_run: bool = False) -> Json:
+        """Ask that runs of a kind be canceled, in the API's words for it; in a dry run, only tell which these are."""
+        return self._post("/api/runs/cancel", body={**kind, "limit": limit, "dryRun": dry_run})
+
     def retry_run(self, run_id: str, *, idempotency_key: str, from_failure: bool = True) -> StartedRun:
         """Queue another run of what failed or was canceled, or of everything; the key is as in `start_run`."""
         return self._start(
@@ -173,6 +177,9 @@ class RunsClient:
 
     def _get(self, path: str, *, params: Mapping[str, Any] | None = None) -> Json:
         return self._json(self._send(self._http.build_request("GET", path, params=_given(params))))
+
+    def _post(self, path: str, *, body: Mapping[str, Any]) -> Json:
+        return self._json(self._send(self._http.build_request("POST", path, json=body)))
 
     def _start(self, path: str, *, body: Mapping[str, Any], idempotency_key: str) -> StartedRun:
         headers = {"Idempotency-Key": idempotency_key}
