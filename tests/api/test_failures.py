@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_adapter.app import create_app
 from api_adapter.asgi import open_services
-from api_adapter.control.variables import check_variables
+from api_adapter.control.variables import find_values
 from api_adapter.dependencies import Services
 from api_adapter.errors import ApiError, InvalidRequestError
 from api_adapter.exception_handlers import CODES, add_exception_handlers, answer_failure
@@ -34,6 +34,7 @@ from api_adapter.middleware.protocol import ApiProtocol
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
 from api_adapter.storage import RunFilter, RunRecord, Storage
 from api_adapter.storage.database import Database
+from planasonix_orchestrator.contract.values import VariableValue
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 from tests.api.conftest import admin_key, dagster_home, free_port, running_code_server, serving
@@ -118,6 +119,8 @@ def test_a_wrong_method_is_told_all_that_are_possible(prefix: str, reader: httpx
     """405 names in Allow the methods of all routes at the path, and HEAD where there is GET."""
     answer = reader.put(f"{prefix}/api/runs/run_1")
     assert answer.headers["allow"] == "DELETE, GET, HEAD"
+    for path, methods in (("runs/cancel", "POST"), ("runs/stats", "GET, HEAD")):  # also templates for any run's id
+        assert reader.put(f"{prefix}/api/{path}").headers["allow"] == methods
 
 
 def test_a_wrong_method_is_told_what_is_possible_with_files_too(reader: httpx.Client) -> None:
@@ -225,12 +228,13 @@ def test_what_is_not_http_is_refused_in_the_one_shape(request_line: str, small: 
 
 def test_a_variable_of_many_digits_is_a_number() -> None:
     """Numbers that no float can hold are checked as all others are."""
-    declared = {"top": {"type": "integer"}, "share": {"type": "number"}, "on": {"type": "boolean"}}
+    declared = {"top": {"type": "integer"}, "share": {"type": "number"}, "on": {"type": "boolean", "default": True}}
     values = {"top": 10**4000, "share": 10**4000}
-    assert check_variables(declared, required=(), given=values) == values
+    nothing: dict[str, VariableValue] = {}
+    assert find_values(declared, given=values, environment=nothing, global_=nothing) == {**values, "on": True}
     for wrong in ({"share": float("inf")}, {"top": True}, {"top": 1.5}, {"on": 1}):
         with pytest.raises(InvalidRequestError):
-            check_variables(declared, required=(), given=wrong)
+            find_values(declared, given=wrong, environment=nothing, global_=nothing)
 
 
 def connected(client: httpx.Client) -> socket.socket:
