@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 Reason = Callable[[], BaseException]  # makes the error as which the stop is to be told
 
 _SECONDS_BETWEEN_CALLS = 0.1
-_PATIENCE = 3.0  # seconds that a call into C, such as a query, gets to end by its own interrupt
+_PATIENCE = 3.0  # seconds that a query gets to end by its own interrupt, and stopped work to clean up
 
 
 class WorkStoppedError(BaseException):
@@ -31,7 +31,7 @@ class Work:
         self._lock = threading.Lock()
         self._stops: dict[object, Callable[[], None]] = {}
         self._thread: int | None = None
-        self._told = False  # something has been raised in the thread, which may be cleaning up
+        self._told_at: float | None = None  # when something was last raised in the thread, which may clean up since
         self._finishing = False
         self._ended = threading.Event()
         self.stopped_by: Reason | None = None
@@ -61,7 +61,7 @@ class Work:
             self.stopped_by = self.stopped_by or reason
         began = time.monotonic()
         while not self._ended.is_set():  # again and again: an interrupt between two queries reaches neither
-            self._stop_what_goes_on(patient=time.monotonic() - began < _PATIENCE)
+            self._stop_what_goes_on(since=began)
             self._ended.wait(_SECONDS_BETWEEN_CALLS)
 
     @contextmanager
@@ -74,7 +74,8 @@ class Work:
         try:
             yield
         except BaseException:
-            self._told = self.stopped_by is not None
+            if self.stopped_by is not None:
+                self._told_at = time.monotonic()
             raise
         finally:
             with self._lock:
@@ -87,8 +88,8 @@ class Work:
             self._finishing = True
 
     def _raise_if_stopped(self) -> None:
-        if self.stopped_by is not None and not self._told:
-            self._told = True
+        if self.stopped_by is not None and self._told_at is None:
+            self._told_at = time.monotonic()
             raise NodeInterruptedError
 
     def _begin(self) -> None:
@@ -100,15 +101,16 @@ class Work:
             self._thread = None
         _meet_what_was_thrown()
 
-    def _stop_what_goes_on(self, *, patient: bool) -> None:
+    def _stop_what_goes_on(self, *, since: float) -> None:
         with self._lock:
             if self._finishing:
                 return
             for stop in self._stops.values():
                 stop()
-            if self._thread is None or self._told or (self._stops and patient):
+            patient = time.monotonic() - (self._told_at or since) < _PATIENCE
+            if self._thread is None or (patient and (self._stops or self._told_at)):
                 return
-            self._told = True
+            self._told_at = time.monotonic()  # to no avail if Python is in the midst of forgetting an object
             _throw(WorkStoppedError, thread=self._thread)
 
 

@@ -28,6 +28,8 @@ from tests.conftest import superuser
 from tests.dagster_defs.nodes import NoConfig, NumbersConfig, build_catalog
 from tests.dagster_defs.pipelines import Document, causes_of, document, job_of, node, settings_of
 
+pytestmark = pytest.mark.stack  # they work for seconds
+
 PATIENCE = 30.0  # seconds after which a test gives up
 
 
@@ -457,13 +459,13 @@ def test_an_executor_is_named(choice: ExecutorType, name: str, tmp_path: Path) -
 
 
 def test_a_node_costs_little_more_than_under_dagsters_own_executor(start: Start) -> None:
-    """CPU of the process for each trivial node, with storing its events, is no more than a tenth above."""
+    """CPU of the process for each trivial node, with storing its events, is no more than a tenth above, and 2 ms."""
     nodes = [node("n0", "source.numbers"), *(node(f"n{i}", "keep", expression="n > 0") for i in range(1, 30))]
     edges = [(f"n{i}", f"n{i + 1}") for i in range(29)]
-    costs: dict[str, float] = {}
-    for type_ in ("threads", "in_process", "threads", "in_process"):  # the second of each counts
+    costs: dict[str, list[float]] = {"threads": [], "in_process": []}
+    for type_ in 3 * list(costs):
         run = start(document(nodes, *edges, name=type_, executor={"type": type_}))
         began = time.process_time()
         run.finish()
-        costs[type_] = (time.process_time() - began) / len(nodes)
-    assert costs["threads"] < 1.1 * costs["in_process"] + 0.002
+        costs[type_].append((time.process_time() - began) / len(nodes))
+    assert min(costs["threads"]) < 1.1 * min(costs["in_process"]) + 0.002

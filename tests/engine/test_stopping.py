@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from planasonix_orchestrator.engine import stopping
 from planasonix_orchestrator.engine.stopping import Turns, Work, WorkStoppedError, last_stop, stoppable
 from planasonix_orchestrator.errors import NodeInterruptedError
 
@@ -70,6 +71,21 @@ def test_what_cleans_up_is_not_disturbed() -> None:
     with pytest.raises(WorkStoppedError):
         future.result()
     assert cleaned == [1]
+
+
+def test_work_that_goes_on_all_the_same_is_stopped_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that got lost, or was swallowed, is thrown again after a while."""
+    monkeypatch.setattr(stopping, "_PATIENCE", 0.2)
+
+    def swallow_one(there: threading.Event) -> None:
+        with suppress(WorkStoppedError):
+            work_for_ever(there)
+        work_for_ever(there)
+
+    work = Work()
+    future = begin(work, swallow_one)
+    work.stop(KeyboardInterrupt)
+    assert isinstance(future.exception(), WorkStoppedError)
 
 
 def test_a_call_that_can_be_stopped_is_stopped_by_its_own_means() -> None:
