@@ -1,9 +1,11 @@
 """The command behind `make bench`: measure all cases, or those named."""
 
+import signal
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -31,6 +33,7 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
             console.print(f"{case.name}: {case.title}", highlight=False)
         return
     outcomes, failed = [], []
+    signal.signal(signal.SIGTERM, _stop)
     with ExitStack() as opened:
         site = Site(FOLDER / "data", opened)
         for case in cases:
@@ -44,6 +47,10 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
     write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt  # so that the services of the cases are stopped
 
 
 if __name__ == "__main__":

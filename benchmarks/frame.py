@@ -2,7 +2,7 @@
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ _Shared = TypeVar("_Shared")
 class Sides:
     """The same work done several ways; each call does it once and returns the figure in the case's unit.
 
-    `stock` is how it is done without us, `instance` the same through the Python methods of `DagsterInstance`, `limit`
-    the best that could be had (one hand-written query, bare SQL). `base` is ours where it should be no quicker: on
-    less data, or at the beginning instead of the end.
+    `stock` is how it is done without us, `instance` the same with less between: through the Python methods of
+    `DagsterInstance`, or in one process. `limit` is the best that could be had (one hand-written query, bare SQL), and
+    `base` ours where it should be no quicker: on less data, or at the beginning instead of the end.
+
+    `details` are further figures by name, asked for after the last round.
     """
 
     ours: Measure
@@ -29,6 +31,7 @@ class Sides:
     instance: Measure | None = None
     limit: Measure | None = None
     base: Measure | None = None
+    details: Callable[[], Mapping[str, float]] = dict
 
     def __iter__(self) -> Iterator[tuple[Side, Measure]]:
         for side in SIDES:
@@ -80,7 +83,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A comparison: `build` prepares it on a site, and lends its sides."""
+    """A comparison: `build` prepares it on a site, and lends its sides.
+
+    `warm_up`: whether a round that does not count goes before the others; without, `build` sees to it.
+    """
 
     name: str
     title: str
@@ -89,6 +95,7 @@ class Case:
     unit: str = "s"
     better: Literal["lower", "higher"] = "lower"
     rounds: int = 5
+    warm_up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +121,7 @@ class Outcome:
     goal: str
     met: bool
     samples: dict[Side, list[float]]
+    details: Mapping[str, float]
 
 
 class UnknownCaseError(Exception):
@@ -168,15 +176,16 @@ def measure(case: Case, *, site: Site, rounds: int | None = None) -> Outcome:
     """
     samples: dict[Side, list[float]] = {}
     with case.build(site) as sides:
-        for number in range((rounds or case.rounds) + 1):
+        for number in range((rounds or case.rounds) + case.warm_up):
             for side, take in sides:
                 figure = take()
-                if number:
+                if number >= case.warm_up:
                     samples.setdefault(side, []).append(figure)
-    return evaluate(case, samples=samples)
+        details = dict(sides.details())
+    return evaluate(case, samples=samples, details=details)
 
 
-def evaluate(case: Case, *, samples: dict[Side, list[float]]) -> Outcome:
+def evaluate(case: Case, *, samples: dict[Side, list[float]], details: Mapping[str, float] | None = None) -> Outcome:
     """Return the medians, their ratios, and whether the goal is met."""
     ours = median(samples["ours"])
     medians = {side: median(samples[side]) if side in samples else None for side in SIDES}
@@ -216,6 +225,7 @@ def evaluate(case: Case, *, samples: dict[Side, list[float]]) -> Outcome:
         goal=goal.describe(unit=case.unit, better=case.better),
         met=met,
         samples=samples,
+        details=details or {},
     )
 
 

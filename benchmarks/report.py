@@ -67,6 +67,10 @@ def print_table(outcomes: Sequence[Outcome], *, console: Console) -> None:
             "[green]yes" if outcome.met else "[red]no",
         )
     console.print(table)
+    for outcome in outcomes:
+        if outcome.details:
+            told = " · ".join(f"{name} {_figure(value)}" for name, value in outcome.details.items())
+            console.print(f"{outcome.name}: {told}", highlight=False)
     console.print(
         " · ".join(f"{name} {value}" for name, value in machine_facts().items()), style="dim", highlight=False
     )

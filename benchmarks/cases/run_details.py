@@ -37,7 +37,8 @@ def build_reading(
         readings["ours"] = getattr(readers.ours, what)(dagster_id, again=again)
         # Dagster lists the steps of a plan in no order that means anything.
         check_same({side: sorted(reading.facts(), key=_node_id) for side, reading in readings.items()}, least=least)
-        yield Sides(**{side: _timed(reading.fetch) for side, reading in readings.items()})
+        timed: dict[str, Any] = {side: _timed(reading.fetch) for side, reading in readings.items()}
+        yield Sides(**timed)
 
     return build
 

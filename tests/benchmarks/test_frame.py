@@ -45,6 +45,25 @@ def test_sides_take_turns_and_the_first_round_does_not_count(tmp_path: Path) -> 
     assert outcome.ratio_stock is None
 
 
+def test_a_case_may_do_without_a_warm_up_and_tell_further_figures(tmp_path: Path) -> None:
+    """The first round counts then; `details` are asked for after the last one."""
+    taken: list[float] = []
+
+    def ours() -> float:
+        taken.append(float(len(taken)))
+        return taken[-1]
+
+    @contextmanager
+    def build(_site: Site) -> Iterator[Sides]:
+        yield Sides(ours=ours, details=lambda: {"worst": max(taken)})
+
+    case = Case(name="cold", title="Cold", goal=Goal(), build=build, rounds=3, warm_up=False)
+    with ExitStack() as opened:
+        outcome = measure(case, site=Site(tmp_path, opened))
+    assert outcome.samples == {"ours": [0.0, 1.0, 2.0]}
+    assert outcome.details == {"worst": 2.0}
+
+
 def test_figures_are_medians_and_ratios_compare_them() -> None:
     """`ratio_stock` is stock / ours and `ratio_limit` ours / limit, of medians."""
     samples = {"ours": [2.0, 1.0, 90.0], "stock": [20.0, 20.0, 20.0], "limit": [1.0, 1.0, 1.0]}
