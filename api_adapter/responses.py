@@ -37,9 +37,6 @@ DEFAULT: Responses = {"default": {"model": ErrorResponse, "description": "Every 
 
 
 def json_response(model: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the model as the body, as FastAPI would write it, but in the thread that has built it.
-
-    A route that declares its `response_model` and returns this spares a second change of threads, about 0.1 ms.
-    """
+    """Return the model as the body, as FastAPI would write it; the route declares it as its `response_model`."""
     body = model.__pydantic_serializer__.to_json(model, by_alias=True)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
