@@ -11,11 +11,12 @@ def template_of(scope: Scope) -> str | None:
 
 
 def methods_at(scope: Scope) -> list[str]:
-    """Return the methods that are possible at a request's path, of the routes that have the first one's template."""
+    """Return the methods that are possible at a request's path: of the template that says the most of it."""
     matching = [
         route for route in scope["app"].routes if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE
     ]
     if not matching:  # behind a mount, where files are
         return ["GET", "HEAD"]
-    found = {method for route in matching if route.path == matching[0].path for method in route.methods or ()}
+    template = min(matching, key=lambda route: len(route.param_convertors)).path
+    found = {method for route in matching if route.path == template for method in route.methods or ()}
     return sorted(found | {"HEAD"} if "GET" in found else found)

@@ -112,32 +112,6 @@ async def start_run(
     return answer
 
 
-@router.delete(
-    "/runs/{id}",
-    operation_id="cancelRun",
-    tags=["runs"],
-    response_model=CancelAnswer,
-    status_code=status.HTTP_202_ACCEPTED,
-    responses=_CANCELED,
-)
-def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
-    """Ask that a queued or running run be canceled. Asking again changes nothing."""
-    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
-
-
-@router.post(
-    "/runs/{id}/cancel",
-    operation_id="cancelRunByPost",
-    tags=["runs"],
-    response_model=CancelAnswer,
-    status_code=status.HTTP_202_ACCEPTED,
-    responses=_CANCELED,
-)
-def cancel_run_by_post(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
-    """Do as `DELETE /api/runs/{id}`, for callers who can't send that."""
-    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
-
-
 @router.post(
     "/runs/cancel",
     operation_id="cancelRuns",
@@ -163,6 +137,32 @@ def cancel_runs(
     if not answer.meta.requested:
         return json_response(answer)
     return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
+
+
+@router.delete(
+    "/runs/{id}",
+    operation_id="cancelRun",
+    tags=["runs"],
+    response_model=CancelAnswer,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=_CANCELED,
+)
+def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
+    """Ask that a queued or running run be canceled. Asking again changes nothing."""
+    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
+
+
+@router.post(
+    "/runs/{id}/cancel",
+    operation_id="cancelRunByPost",
+    tags=["runs"],
+    response_model=CancelAnswer,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=_CANCELED,
+)
+def cancel_run_by_post(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
+    """Do as `DELETE /api/runs/{id}`, for callers who can't send that."""
+    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
 
 
 @router.post(
