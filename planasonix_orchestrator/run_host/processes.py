@@ -5,10 +5,13 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 _SECONDS_BETWEEN_LOOKS = 0.02
+_TOLERANCE_SECONDS = 0.05
+_STARTED = 19  # its place in /proc/PID/stat behind the name, which may hold spaces and brackets: see proc(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +19,13 @@ class ProcessId:
     """A process for certain: pids are given again, but not to a process that `started` at the same moment."""
 
     pid: int
-    started: float  # seconds since the epoch, as the kernel tells
+    started: float  # see `_started`
 
     @classmethod
     def of(cls, pid: int) -> "ProcessId | None":
         """Return the identity of a living process."""
         try:
-            return cls(pid, psutil.Process(pid).create_time())
+            return cls(pid, _started(pid))
         except psutil.NoSuchProcess:
             return None
 
@@ -30,8 +33,10 @@ class ProcessId:
     def alive(self) -> bool:
         """Whether the process still works; one that only waits to be reaped does not."""
         try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+            return (
+                abs(_started(self.pid) - self.started) < _TOLERANCE_SECONDS
+                and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.NoSuchProcess:
             return False
 
@@ -89,8 +94,20 @@ class ProcessId:
         try:
             return (
                 os.getpgid(process.pid) == self.pid
-                and process.create_time() >= self.started - 1.0
+                and _started(process.pid) >= self.started - _TOLERANCE_SECONDS
                 and process.status() != psutil.STATUS_ZOMBIE
             )
         except (ProcessLookupError, psutil.NoSuchProcess):
             return False
+
+
+def _started(pid: int) -> float:
+    """Return when a process has started; `NoSuchProcess` if there is none.
+
+    In seconds since the machine has, where the kernel tells: psutil's figure changes whenever somebody sets the clock.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(pid).create_time()  # which raises, or another system than Linux
+    return int(stat.rpartition(b")")[2].split()[_STARTED]) / os.sysconf("SC_CLK_TCK")
