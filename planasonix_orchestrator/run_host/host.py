@@ -32,6 +32,7 @@ ResultT = TypeVar("ResultT")
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SHORTEST_PAUSE_SECONDS = 0.05
 _SECONDS_AFTER_TROUBLE = 0.5
+_SECONDS_UNTIL_GONE = 0.05  # that the kernel takes to end what was killed
 _SECONDS_TO_BE_QUEUED = 5.0  # after which a run that was created, but not queued, has lost who would have queued it
 _SECONDS_TO_EXIT = 5.0  # that a worker may take whose run has ended
 _SECONDS_BETWEEN_MEMORY_LOOKS = 0.5
@@ -143,6 +144,8 @@ class RunHost:
         deadlines = [
             run.asked_at + self._policy.grace_seconds for run in self._runs.values() if run.asked_at and not run.gone
         ]
+        if any(run.gone for run in self._runs.values()):
+            return _SECONDS_UNTIL_GONE
         soonest = min((each - time.monotonic() for each in deadlines), default=_SECONDS_BETWEEN_LOOKS)
         return min(max(soonest, _SHORTEST_PAUSE_SECONDS), _SECONDS_BETWEEN_LOOKS)
 
@@ -158,8 +161,7 @@ class RunHost:
         """Bring a run to its end whose process is gone."""
         run.worker.process.kill_group()
         if run.worker.process.group():
-            self._wake.set()  # killed, but not gone: another look
-            return
+            return  # killed, but not gone
         run_id = run.folder.run_id
         # What was read before the process ended may be out of date.
         fact = (await self._ask(self._ledger.unfinished)).get(run_id) if fact else None

@@ -11,7 +11,10 @@ import psutil
 import pytest
 
 from planasonix_orchestrator.contract import tags
+from planasonix_orchestrator.run_host.ledger import Ledger
+from planasonix_orchestrator.run_host.storage import open_host_instance
 from tests.run_host.hosted import Hosted, hosted, pipeline, wait_until
+from tests.run_host.moments import stopped
 
 pytestmark = pytest.mark.stack
 
@@ -110,6 +113,19 @@ def test_a_waiting_run_is_canceled(host: Hosted) -> None:
         host.cancel(run_id)
     for run_id in running:
         assert host.until(run_id) == "CANCELED"
+
+
+def test_what_was_canceled_meanwhile_is_not_started(host: Hosted) -> None:
+    """A run whose cancellation comes after the host has chosen it from the queue, and before it starts it, stays."""
+    assert host.host is not None
+    with stopped([psutil.Process(host.host.pid)]), open_host_instance(str(host.settings.dagster_home)) as instance:
+        run_id = host.submit(pipeline("chosen", note="notes.txt"))
+        ledger = Ledger(instance, postgres_url=str(host.settings.postgres_url))
+        assert host.cancel(run_id)
+        assert not ledger.starting(run_id)
+        ledger.close()
+    assert host.until(run_id) == "CANCELED"
+    assert host.notes(run_id) == []
 
 
 def test_the_cancellation_of_what_was_never_queued_counts(host: Hosted) -> None:
