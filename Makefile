@@ -33,6 +33,10 @@ test: install ## Run the tests: the quick ones, then those that start the stack 
 	@$(BIN)/pytest -n 2 -m "not stack" $(ARGS) $(none_is_fine)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m stack $(ARGS) $(none_is_fine)
 
+.PHONY: chaos
+chaos: install ## Kill parts of the stack for ten minutes while runs go on, and check all promises (ARGS="--seed N")
+	@$(BIN)/python -m tests.chaos --seconds 600 $(ARGS)
+
 .PHONY: check
 check: install ## Check format, lint, import contracts and types, the quickest first
 	@$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }

@@ -33,6 +33,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 _ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "chaos", "commands", "run_host"})
 # The longest files, which begin first: one that began last would keep a single process waiting for it.
 _LONGEST_FIRST = (
+    "test_cancel_matrix.py",
+    "test_chaos.py",
     "test_stack.py",
     "test_openapi_fuzzing.py",
     "test_demo.py",

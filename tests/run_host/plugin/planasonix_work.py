@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.errors import NodeError
 from planasonix_orchestrator.nodes.base import NodeConfig, NodeContext, Source
 
-Kind = Literal["nothing", "query", "loop", "sleep", "hold", "child", "crash", "memory", "rows"]
+Kind = Literal["nothing", "query", "loop", "sleep", "hold", "child", "crash", "memory", "rows", "quota"]
 
 # Rows take long enough to compute that whoever reads them has something to be interrupted in.
 _ROWS = "SELECT range AS n, list_sum(list_transform(range(50), lambda x: sin(x + range))) AS v FROM range({rows})"
+_QUOTA = 1_000_000  # bytes of a file
 _GATED = "SELECT CASE content WHEN 'open' THEN n ELSE error('the gate is closed') END AS n, v FROM ({rows}), {gate}"
 
 
@@ -67,6 +69,8 @@ class Work(Source[WorkConfig]):
 
 
 def _rows(config: WorkConfig, context: NodeContext) -> exp.Query:
+    if config.kind == "quota":
+        return exp.select("md5(range) AS n").from_(f"range({config.rows})")
     if config.kind != "rows":
         return exp.select("range + 1 AS n").from_(f"range({config.rows})")
     text = _ROWS.format(rows=config.rows)
@@ -112,6 +116,10 @@ def _child(config: WorkConfig, _context: NodeContext) -> None:
     subprocess.run([sys.executable, "-c", f"import time; time.sleep({config.seconds})"], check=False)
 
 
+def _quota(_config: WorkConfig, _context: NodeContext) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_QUOTA, _QUOTA))  # as if the disk were full
+
+
 def _crash(_config: WorkConfig, _context: NodeContext) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -134,5 +142,6 @@ _WORKS = {
     "crash": _crash,
     "memory": _memory,
     "rows": _nothing,
+    "quota": _quota,
 }
 PLUGIN = Path(__file__).parent
