@@ -1,6 +1,7 @@
 """Whether a part does its work: one probe for each kind of part."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +39,7 @@ def embedded_postgres_probe(server: EmbeddedPostgres, *, database: str) -> Probe
 
     async def probe(_started: datetime) -> None:
         try:
-            await asyncio.to_thread(server.create_database, database)
+            await asyncio.to_thread(_find_database, server, database)
         except psycopg2.OperationalError as error:
             raise UnhealthyError(_first_line(error)) from error
 
@@ -59,10 +60,11 @@ def postgres_probe(url: str) -> Probe:
 
 def http_probe(url: str) -> Probe:
     """Probe a server that answers GET with 200 when it is well."""
+    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which take longer to load than the answer
 
     async def probe(_started: datetime) -> None:
         try:
-            async with httpx.AsyncClient(timeout=SECONDS_TO_ANSWER, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=SECONDS_TO_ANSWER, trust_env=False, verify=no_certificates) as client:
                 answer = await client.get(url)
         except httpx.HTTPError as error:
             raise UnhealthyError(f"{url}: {error or type(error).__name__}") from error
@@ -114,6 +116,13 @@ def run_host_probe(url: str) -> Probe:
             raise UnhealthyError("it does not listen for runs")
 
     return probe
+
+
+def _find_database(server: EmbeddedPostgres, database: str) -> None:
+    try:
+        _query(server.url(database), "SELECT 1")
+    except psycopg2.OperationalError:  # most often there is no server, then no database
+        server.create_database(database)
 
 
 def _query(url: str, statement: str, parameters: tuple[object, ...] = ()) -> object:

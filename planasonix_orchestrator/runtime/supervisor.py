@@ -1,8 +1,10 @@
 """The supervisor: keeps every part of the stack running until it is told to stop, then stops them all."""
 
 import asyncio
+import os
 import subprocess
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +24,9 @@ LARGEST_LOG = 10_000_000  # bytes; a larger one is put aside at the next start
 class Pace:
     """How often the supervisor looks and how long it waits; all in seconds."""
 
-    process: float = 0.1
+    process: float = 0.1  # where the system does not tell at once that a process has ended
     probe_starting: float = 0.1
-    probe_running: float = 5.0
+    probe_running: float = 10.0
     start: float = 180.0
     reach: float = 10.0  # for what is not ours to start
     patience: float = 60.0  # a part that is unwell for longer is started again
@@ -113,15 +115,23 @@ class PartKeeper:
 
     async def _until_lost(self) -> str:
         """Wait until the part has ended or was unwell for too long; return what it was."""
-        watch = asyncio.create_task(self._until_unwell())
+        unwell, ended = asyncio.create_task(self._until_unwell()), asyncio.create_task(self._until_ended())
         try:
-            while not watch.done():
-                if self._has_ended():
-                    return self._exit()
-                await asyncio.wait([watch], timeout=self._pace.process)
-            return watch.result()
+            await asyncio.wait([unwell, ended], return_when=asyncio.FIRST_COMPLETED)
+            return ended.result() if ended.done() else unwell.result()
         finally:
-            watch.cancel()
+            unwell.cancel()
+            ended.cancel()
+
+    async def _until_ended(self) -> str:
+        """Wait for the end of the process: for ever, if there is none."""
+        with _exit_of(self.process) as exited:
+            # Where the system does not tell, we look.
+            timeout = self._pace.process if self.process and exited is None else None
+            while not self._has_ended():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for((exited or asyncio.Event()).wait(), timeout)
+        return self._exit()
 
     async def _until_unwell(self) -> str:
         clock = asyncio.get_running_loop()
@@ -198,6 +208,22 @@ class Supervisor:
         for keeper in self.keepers:
             if keeper.process is not None:
                 keeper.process.wait()
+
+
+@contextmanager
+def _exit_of(process: subprocess.Popen[bytes] | None) -> Iterator[asyncio.Event | None]:
+    """Give what is set when the process exits; None where the system does not tell."""
+    if process is None or process.returncode is not None or not hasattr(os, "pidfd_open"):
+        yield None
+        return
+    exited = asyncio.Event()
+    descriptor = os.pidfd_open(process.pid)
+    asyncio.get_running_loop().add_reader(descriptor, exited.set)
+    try:
+        yield exited
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def last_lines(log: Path | None) -> Sequence[str]:
