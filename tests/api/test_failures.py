@@ -228,7 +228,11 @@ def test_what_is_not_http_is_refused_in_the_one_shape(request_line: str, small: 
 
 def test_a_variable_of_many_digits_is_a_number() -> None:
     """Numbers that no float can hold are checked as all others are."""
-    declared = {"top": {"type": "integer"}, "share": {"type": "number"}, "on": {"type": "boolean", "default": True}}
+    declared: dict[str, dict[str, object]] = {
+        "top": {"type": "integer"},
+        "share": {"type": "number"},
+        "on": {"type": "boolean", "default": True},
+    }
     values = {"top": 10**4000, "share": 10**4000}
     nothing: dict[str, VariableValue] = {}
     assert find_values(declared, given=values, environment=nothing, global_=nothing) == {**values, "on": True}
