@@ -1,10 +1,11 @@
 """What Dagster's own parts (UI, daemon, command line) have for the host: runs that are new, or shall be canceled."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
-from dagster import DagsterInstance
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, EventLogEntry
 from sqlalchemy import Connection, text
 
 from planasonix_orchestrator.contract.cancellation import CHANNEL, FINISHED, CanceledBy, has_intent, store_intent
@@ -13,7 +14,31 @@ from planasonix_orchestrator.contract.cancellation import CHANNEL, FINISHED, Can
 def announce(instance: DagsterInstance, *, run_id: str) -> None:
     """Tell the host that there is something to do for a run."""
     with _connection(instance) as connection:
-        connection.execute(text("SELECT pg_notify(:channel, :run_id)"), {"channel": CHANNEL, "run_id": run_id})
+        connection.execute(_NOTIFY, {"channel": CHANNEL, "run_id": run_id})
+
+
+def enqueue(instance: DagsterInstance, *, run: DagsterRun, at: datetime) -> bool:
+    """Put a new run into the queue and tell the host; False if somebody else has, whatever the run does by now.
+
+    Dagster's own way writes the status whatever it is: a late one would set a run back that has started.
+    """
+    with _connection(instance) as connection:
+        parameters = {"run_id": run.run_id, "at": at.astimezone(UTC).replace(tzinfo=None)}
+        if not connection.execute(_ENQUEUE, parameters).rowcount:
+            return False
+        event = DagsterEvent.job_enqueue(run)
+        entry = EventLogEntry(
+            error_info=None,
+            user_message="",
+            level=logging.INFO,
+            run_id=run.run_id,
+            timestamp=at.timestamp(),
+            job_name=run.job_name,
+            dagster_event=event,
+        )
+        connection.execute(instance.event_log_storage.prepare_insert_event(entry))  # type: ignore[attr-defined]
+        connection.execute(_NOTIFY, {"channel": CHANNEL, "run_id": run.run_id})
+    return True
 
 
 def intend(instance: DagsterInstance, *, run_id: str, by: str, at: datetime, source: CanceledBy = "user") -> bool:
@@ -35,3 +60,9 @@ def _connection(instance: DagsterInstance) -> Iterator[Connection]:
         transaction = connection.execution_options(isolation_level="READ COMMITTED")
         with transaction.begin():
             yield transaction
+
+
+_NOTIFY = text("SELECT pg_notify(:channel, :run_id)")
+_ENQUEUE = text(
+    "UPDATE runs SET status = 'QUEUED', update_timestamp = :at WHERE run_id = :run_id AND status = 'NOT_STARTED'"
+)

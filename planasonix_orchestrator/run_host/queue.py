@@ -11,11 +11,10 @@ from planasonix_orchestrator.contract.resolution import environment_named
 from planasonix_orchestrator.run_host.dagster_api import (
     ConfigurableClass,
     ConfigurableClassData,
-    DagsterEvent,
     RunCoordinator,
     SubmitRunContext,
 )
-from planasonix_orchestrator.run_host.intents import announce, intend
+from planasonix_orchestrator.run_host.intents import enqueue, intend
 
 DEFAULT_MAX_CONCURRENT_RUNS = 4
 
@@ -60,15 +59,13 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Put a new run into the queue; nothing if it has been there. What is not of a pipeline starts at once."""
-        # As it is now: the host queues a run itself whose creator takes too long to come here.
-        run = self._instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
+        run = context.dagster_run
         if run.status is not DagsterRunStatus.NOT_STARTED:
             return run
         if tags.PIPELINE_ID in run.tags:
             self._place(run)
-            self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
-            announce(self._instance, run_id=run.run_id)
-            return run.with_status(DagsterRunStatus.QUEUED)
+            enqueue(self._instance, run=run, at=datetime.now(UTC))
+            return self._instance.get_run_by_id(run.run_id) or run
         return self._instance.launch_run(run.run_id, context.workspace)
 
     def _place(self, run: DagsterRun) -> None:
