@@ -188,9 +188,9 @@ def _open_runners(site: Site) -> Iterator[Runners]:
         yield runners
 
 
-def _facts(runner: Runner) -> list[tuple[str, str, int, int]]:
+def _facts(runner: Runner) -> list[tuple[str, str, int | None]]:
     nodes = runner.nodes(runner.run("three")["id"])
-    return [(node["nodeId"], node["status"], node["metrics"]["rowsIn"], node["metrics"]["rowsOut"]) for node in nodes]
+    return [(node["nodeId"], node["status"], node["metrics"].get("rowsOut")) for node in nodes]
 
 
 def seconds_of(timestamp: str) -> float:

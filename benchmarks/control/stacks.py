@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from planasonix_orchestrator.runtime.first_key import make_first_key
 from planasonix_orchestrator.runtime.health import UnhealthyError
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.parts import (
+    DAEMON,
     DATABASE,
     Part,
     Ports,
@@ -149,7 +150,7 @@ def stock_stack(folder: Path, *, pipelines: Path) -> Iterator[Stack]:
         postgres.create_database(DATABASE)
         write_dagster_home(settings)
         (settings.dagster_home / "dagster.yaml").write_text(_STOCK_DAGSTER_YAML, encoding="utf-8")
-        built = {part.name: part for part in build_parts(settings, ports=ports)}
+        built = {part.name: _as_dagster_has_it(part) for part in build_parts(settings, ports=ports)}
         parts = {"postgres": psutil.Process(_postmaster(postgres))}
         for name in ("code-server", "daemon", "webserver", "api"):
             parts[name] = opened.enter_context(_running(built[name], postgres_url=postgres.url(DATABASE)))
@@ -171,6 +172,10 @@ def _environment(environment: Mapping[str, str], *, postgres_url: str) -> dict[s
     kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
     path = os.pathsep.join(filter(None, [str(PLUGIN), str(REPOSITORY), environment.get("PYTHONPATH")]))
     return {**kept, **_UNLIMITED, DATABASE_VARIABLE: postgres_url, "PYTHONPATH": path}
+
+
+def _as_dagster_has_it(part: Part) -> Part:
+    return replace(part, command=tuple("dagster._daemon" if word == DAEMON else word for word in part.command))
 
 
 @contextmanager

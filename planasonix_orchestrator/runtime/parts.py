@@ -26,7 +26,8 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-RUN_HOST = "planasonix_orchestrator.run_host"  # both run as modules, never imported
+DAEMON = "planasonix_orchestrator.runtime.daemon"  # all three run as modules, never imported
+RUN_HOST = "planasonix_orchestrator.run_host"
 API = "api_adapter"
 
 
@@ -124,7 +125,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
         ),
         python_part(
             "daemon",
-            "dagster._daemon",
+            DAEMON,
             "run",
             "-w",
             workspace,

@@ -12,13 +12,13 @@ import psycopg2
 
 from planasonix_orchestrator.run_host.run_folders import RunFolders
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER
-from planasonix_orchestrator.runtime.parts import DATABASE
+from planasonix_orchestrator.runtime.parts import DAEMON, DATABASE
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 from tests.runtime.stack import Stack
 
 _PARTS: Mapping[str, str] = {
     "host": "planasonix_orchestrator.run_host",
-    "daemon": "dagster._daemon",
+    "daemon": DAEMON,
     "code_server": "code-server",
     "api": "api_adapter",
     "postgres": "postgres",
