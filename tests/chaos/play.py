@@ -52,9 +52,13 @@ def chaotic_stack() -> Iterator[Stack]:
 
 
 def play(
-    *, seed: int, seconds: float, bursts: int | None = None, say: Callable[[str], None] = lambda _: None
+    *,
+    seed: int,
+    seconds: float,
+    seconds_to_settle: float = SECONDS_TO_SETTLE,
+    say: Callable[[str], None] = lambda _: None,
 ) -> History:
-    """Play for so many seconds, or bursts; return all that has happened."""
+    """Play bursts until so many seconds are over, at least one; return all that has happened."""
     history = History()
     chance = random.Random(seed)  # noqa: S311
     with chaotic_stack() as stack:
@@ -64,12 +68,12 @@ def play(
         with Callers(stack, history, seed=seed) as callers:
             began = time.monotonic()
             number = 0
-            while time.monotonic() - began < seconds and (bursts is None or number < bursts):
+            while number == 0 or time.monotonic() - began < seconds:
                 number += 1
                 callers.resume()
                 _burst(saboteur, chance, history)
                 callers.pause()
-                if not _settle(stack, history):
+                if not _settle(stack, history, seconds=seconds_to_settle):
                     break
                 truth.check()
                 _start_fresh_run(stack, history)
@@ -97,7 +101,7 @@ def _set_up(stack: Stack, saboteur: Saboteur) -> None:
     assert host is not None
     host.terminate()  # the next one reads this
     wait_until(lambda: saboteur.part("host") not in (host, None), what=stack.told)
-    wait_until(lambda: saboteur.zygote() is not None, what=stack.told)
+    stack.run_once()  # by that one
 
 
 def _burst(saboteur: Saboteur, chance: random.Random, history: History) -> None:
@@ -114,17 +118,17 @@ def _burst(saboteur: Saboteur, chance: random.Random, history: History) -> None:
     saboteur.make_up()
 
 
-def _settle(stack: Stack, history: History) -> bool:
+def _settle(stack: Stack, history: History, *, seconds: float) -> bool:
     """Wait until every run has ended, and note how long that took; whether the API can be reached again."""
     quiet_since = time.monotonic()
-    while history.open_runs() and time.monotonic() - quiet_since < SECONDS_TO_SETTLE:
+    while history.open_runs() and time.monotonic() - quiet_since < seconds:
         time.sleep(0.05)
     for run in history.open_runs():
         history.violate(
-            f"{run.pipeline.name} {run.run_id or run.tag} is {run.status} {SECONDS_TO_SETTLE:g} s after the last fault"
+            f"{run.pipeline.name} {run.run_id or run.tag} is {run.status} {seconds:g} s after the last fault"
         )
     history.settled_after.append(time.monotonic() - quiet_since)
-    while time.monotonic() - quiet_since < SECONDS_TO_SETTLE + _SECONDS_TO_BE_WELL:
+    while time.monotonic() - quiet_since < seconds + _SECONDS_TO_BE_WELL:
         if not history.open_runs() and stack.api("/readyz") is not None:
             return True
         time.sleep(0.2)
