@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 from rich.console import Console
 
 from benchmarks.cases import CASES
-from benchmarks.frame import Site, UnknownCaseError, measure
+from benchmarks.frame import Case, Outcome, Site, UnknownCaseError, measure
 from benchmarks.report import print_table, write_latest
 
 FOLDER = Path(__file__).resolve().parent
@@ -32,8 +33,22 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
         for case in cases:
             console.print(f"{case.name}: {case.title}", highlight=False)
         return
-    outcomes, failed = [], []
+    outcomes: list[Outcome] = []
     signal.signal(signal.SIGTERM, _stop)
+    try:
+        failed = _measure_all(cases, rounds=rounds, console=console, outcomes=outcomes)
+    finally:  # what was measured before somebody stopped it took long enough
+        print_table(outcomes, console=console)
+        write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def _measure_all(
+    cases: Iterable[Case], *, rounds: int | None, console: Console, outcomes: list[Outcome]
+) -> Sequence[str]:
+    """Add the outcomes of the cases, and return the names of those whose check failed."""
+    failed = []
     with ExitStack() as opened:
         site = Site(FOLDER / "data", opened)
         for case in cases:
@@ -43,10 +58,7 @@ def main(names: tuple[str, ...], *, rounds: int | None, only_list: bool) -> None
             except AssertionError as error:  # a wrong answer is not measured, and no reason to lose the other cases
                 console.print(f"{case.name} failed: {error}", style="red", highlight=False, markup=False)
                 failed.append(case.name)
-    print_table(outcomes, console=console)
-    write_latest(outcomes, path=FOLDER / "results" / "latest.json", taken_at=datetime.now(UTC))
-    if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}")
+    return failed
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
