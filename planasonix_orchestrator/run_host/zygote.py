@@ -89,4 +89,6 @@ def _become_worker(template: Any, orders: socket.socket) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    with suppress(BrokenPipeError):  # the host is gone
+        serve(socket.socket(fileno=int(sys.argv[1])))
+    os._exit(0)  # at once: DuckDB and Arrow take their time to take themselves apart, and tell of it
