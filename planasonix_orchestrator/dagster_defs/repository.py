@@ -45,7 +45,7 @@ def build_job_of_document(document: Mapping[str, Any], *, settings: Settings, fi
     What else belongs to it (connections) is read from the pipelines folder at this moment. `file` is the job's metadata
     of that name. `InvalidDocumentError` if the document compiles no longer.
     """
-    catalog, ops = _installed()
+    catalog, ops = installed()
     compiled = compile_one(load_document(document, folder=settings.pipelines), catalog=catalog)
     (plan,) = compiled.plans
     return build_job(
@@ -90,7 +90,8 @@ def build_repository(
 
 
 @cache  # what is installed stays the same while a process lives
-def _installed() -> tuple[NodeCatalog, LazyOps]:
+def installed() -> tuple[NodeCatalog, LazyOps]:
+    """Return the node types that are installed, and their ops."""
     catalog = load_catalog()
     return catalog, LazyOps(catalog)
 

@@ -1,15 +1,11 @@
 """A database for each module of tests, since a run host is shared by the tests of one."""
 
-import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
 from tests.conftest import superuser
-from tests.run_host.hosted import PLUGIN
-
-sys.path.insert(0, str(PLUGIN))  # the node type of the plugin, for the jobs that tests build
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from dagster import DagsterInstance, DagsterRun
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
-from planasonix_orchestrator.dagster_defs.repository import build_job_of_document
+from planasonix_orchestrator.dagster_defs.repository import build_job_of_document, installed
 from planasonix_orchestrator.run_host.dagster_api import SubmitRunContext
 from planasonix_orchestrator.run_host.intents import intend
 from planasonix_orchestrator.settings import Settings
@@ -169,6 +170,18 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: Callable[
 
 
 @contextmanager
+def plugin() -> Iterator[None]:
+    """Let this process know the node type of the plugin, for the jobs that tests build, and forget it afterwards."""
+    sys.path.insert(0, str(PLUGIN))
+    installed.cache_clear()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(PLUGIN))
+        installed.cache_clear()
+
+
+@contextmanager
 def hosted(
     folder: Path,
     *,
@@ -198,7 +211,12 @@ def hosted(
         "PLANASONIX_STATE": str(settings.state),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])),
     }
-    os.environ["PLANASONIX_POSTGRES_URL"] = postgres_url
+    with pytest.MonkeyPatch.context() as patch, plugin():
+        patch.setenv("PLANASONIX_POSTGRES_URL", postgres_url)
+        yield from _host(settings, environment)
+
+
+def _host(settings: Settings, environment: Mapping[str, str]) -> Iterator[Hosted]:
     with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
         one = Hosted(settings, environment, instance)

@@ -81,7 +81,7 @@ def test_work_that_can_be_interrupted_is_canceled_at_once(host: Hosted, kind: st
     run_id, pid = begin(host, kind)
     assert host.cancel(run_id)
     assert host.until(run_id) == "CANCELED"
-    assert "DagsterEventType.STEP_FAILURE" in events_of(host, run_id)
+    assert "DagsterEventType.STEP_FAILURE" in events_of(host, run_id), host.story(run_id)
     assert not host.processes_of(pid)
     assert host.notes(run_id) == ["began"]
 
