@@ -17,7 +17,7 @@ from api_adapter.commands.run import typed
 from api_adapter.records import Scope, open_records
 from planasonix_orchestrator.contract.ids import decode_run_id
 from planasonix_orchestrator.runtime.state import KEY_FILE, StackRecord, locked, write_record
-from tests.api.credentials import closed_port, make_key
+from tests.api.credentials import make_key
 from tests.commands.conftest import Piped, planasonix, work, working
 from tests.commands.terminal import CTRL_C, Terminal
 
@@ -238,7 +238,7 @@ def test_where_nobody_can_be_asked_ctrl_c_detaches(service: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("url", "key", "code", "told"),
     [
-        (f"http://127.0.0.1:{closed_port()}", "plnx_live_x", 4, "planasonix up"),
+        ("http://127.0.0.1:1", "plnx_live_x", 4, "planasonix up"),
         (None, "plnx_live_" + "x" * 43, 4, "planasonix keys create"),
         (None, "", 4, "planasonix keys create"),
         (None, "two words", 4, "no key can be"),
