@@ -36,7 +36,7 @@ class Saboteur:
         self._chance = chance
         self._timers: list[threading.Timer] = []
         self.faults: Mapping[str, tuple[int, Callable[[], str]]] = {
-            "kill worker": (12, self._kill_worker),
+            "kill worker": (24, self._kill_worker),
             "kill run host": (2, lambda: self._kill("host")),
             "kill zygote": (2, self._kill_zygote),
             "kill daemon": (1, lambda: self._kill("daemon")),
@@ -45,7 +45,7 @@ class Saboteur:
             "kill Postgres": (1, lambda: self._kill("postgres")),
             "kill run host and worker": (2, self._kill_host_and_worker),
             "kill all but Postgres": (1, self._kill_all),
-            "cut a source's connection": (5, self._cut),
+            "cut a source's connection": (8, self._cut),
             "stop run host": (1, lambda: self._stop(self.part("host"))),
             "stop worker": (2, lambda: self._stop(self._one(self.workers()))),
             "stop API": (1, lambda: self._stop(self.part("api"))),

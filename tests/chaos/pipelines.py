@@ -16,7 +16,7 @@ SETUP = (
     f"CREATE TABLE {TABLE} (run text, n bigint)",
     f"CREATE TABLE chaos.input AS SELECT g AS n, md5(g::text) AS words FROM generate_series(1, {INPUT_ROWS}) AS g",
 )
-_SLOW_ROWS = 2_000
+_SLOW_ROWS = 4_000
 _SLOW_QUERY = f"SELECT g AS n, pg_sleep(0.001)::text AS t FROM generate_series(1, {_SLOW_ROWS}) AS g"
 
 

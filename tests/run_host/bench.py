@@ -14,7 +14,7 @@ from tests.run_host.kinds import Kind
 
 Runs = Mapping[Kind, str]  # the run of each kind
 
-_CONNECTIONS = "connections: {conn_pg: {type: postgres, url: {env: PLANASONIX_POSTGRES_URL}}}"
+CONNECTIONS = "connections: {conn_pg: {type: postgres, url: {env: PLANASONIX_POSTGRES_URL}}}"
 _TABLES = ("target", "emptied")
 _BEFORE = "what was there before"
 _SECONDS_TO_WORK = 90.0
@@ -33,7 +33,7 @@ class Bench:
     def prepare(self) -> None:
         """Make the destinations, and open the gate."""
         folder = self.host.settings.pipelines
-        (folder / "connections.yaml").write_text(_CONNECTIONS)
+        (folder / "connections.yaml").write_text(CONNECTIONS)
         (folder / "out").mkdir()
         (folder / "out" / "target.parquet").write_text(_BEFORE)
         with self._database() as cursor:
@@ -73,9 +73,10 @@ class Bench:
         """Wait until each run does what its kind does."""
         for kind, run_id in runs.items():
             story = lambda run_id=run_id: self.host.story(run_id)  # noqa: E731
-            wait_until(lambda: self._is_at_work(kind, run_id), seconds=_SECONDS_TO_WORK, what=story)  # noqa: B023
+            wait_until(lambda: self.is_at_work(kind, run_id), seconds=_SECONDS_TO_WORK, what=story)  # noqa: B023
 
-    def _is_at_work(self, kind: Kind, run_id: str) -> bool:
+    def is_at_work(self, kind: Kind, run_id: str) -> bool:
+        """Whether a run does what its kind does."""
         if kind.file is not None:
             return any((self.host.settings.pipelines / "out").glob(kind.file))
         if kind.query is not None:

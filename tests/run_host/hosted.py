@@ -193,7 +193,7 @@ def hosted(
 ) -> Iterator[Hosted]:
     """A run host that works; it and all that it has started are gone at the end."""
     settings = Settings(pipelines=folder / "pipelines", state=folder / "state", postgres_url=postgres_url)
-    settings.pipelines.mkdir()
+    settings.pipelines.mkdir(exist_ok=True)
     settings.dagster_home.mkdir(parents=True)
     (settings.dagster_home / "dagster.yaml").write_text(
         _DAGSTER_YAML.format(
