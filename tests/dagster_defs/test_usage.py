@@ -29,7 +29,7 @@ def test_cpu_of_all_threads_counts() -> None:
         for thread in threads:
             thread.join()
         threading.Event().wait(0.5)
-        assert 0.4 <= used().cpu_seconds < 0.8
+        assert 0.35 < used().cpu_seconds < 1.0
 
 
 def test_duckdbs_threads_count(tmp_path: Path) -> None:
@@ -62,8 +62,10 @@ def test_no_cpu_counts_twice() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0.45 < sum(costs.values()) <= time.process_time() - began
-    assert costs[0.0] < 0.1 <= costs[0.1] < 0.25 < costs[0.4]
+    assert 0.4 < sum(costs.values()) <= time.process_time() - began
+    # What the process uses besides is divided, too, so that none has just what its thread has used.
+    assert costs[0.0] < costs[0.1] < costs[0.4]
+    assert 0.25 < costs[0.4] < 0.6
 
 
 def test_the_peak_is_that_of_the_time_measured() -> None:
