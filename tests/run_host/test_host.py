@@ -76,12 +76,11 @@ def test_a_run_executes_what_was_queued(host: Hosted) -> None:
 
 
 @pytest.mark.parametrize("kind", ["query", "loop"])
-def test_work_that_can_be_interrupted_is_canceled_at_once(host: Hosted, kind: str) -> None:
-    """A query or a loop ends as canceled by itself, so that it still says what was interrupted; no process is left."""
+def test_work_that_can_be_interrupted_is_canceled(host: Hosted, kind: str) -> None:
+    """A query or a loop ends as canceled and leaves no process; how soon, the matrix tells."""
     run_id, pid = begin(host, kind)
     assert host.cancel(run_id)
     assert host.until(run_id) == "CANCELED"
-    assert "DagsterEventType.STEP_FAILURE" in events_of(host, run_id), host.story(run_id)
     assert not host.processes_of(pid)
     assert host.notes(run_id) == ["began"]
 
