@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from planasonix_orchestrator.compiler.connections import build_connections
 from planasonix_orchestrator.compiler.draft import Draft
@@ -22,7 +20,7 @@ from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.contract.pipelines import PublishedEnvironments
 from planasonix_orchestrator.engine.connections import Connection
 from planasonix_orchestrator.errors import InvalidDocumentError, Problem
-from planasonix_orchestrator.graph.loading import LoadedFolder, LoadedPipeline, load_document
+from planasonix_orchestrator.graph.loading import LoadedFolder, LoadedPipeline
 from planasonix_orchestrator.nodes.catalog import NodeCatalog
 
 Pass = Callable[[Draft], Draft]
@@ -69,14 +67,6 @@ def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFol
         connections=connections,
         environments=build_environments(folder.environments),
     )
-
-
-def compile_document(document: Mapping[str, Any], *, folder: Path, catalog: NodeCatalog) -> PipelinePlan:
-    """Return the plan of one document in the API's shape, with the folder's connections of this moment.
-
-    `InvalidDocumentError` with all problems, those of what stands beside it in the folder too, if it has become wrong.
-    """
-    return compile_one(load_document(document, folder=folder), catalog=catalog).plans[0]
 
 
 def compile_one(loaded: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFolder:

@@ -82,11 +82,6 @@ class FolderLimits:
         )
 
 
-def load_queue_limits(folder: Path) -> QueueLimits:
-    """Return the limits that the files of a folder set at this moment."""
-    return FolderLimits(folder).read()
-
-
 def _stamps(folder: str, *, top: bool) -> Iterator[tuple[str, _Stamp]]:
     """Yield every pipeline file under a folder, and the environments of the top one, with what tells a change."""
     try:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from planasonix_orchestrator.compiler.compile import compile_document
+from planasonix_orchestrator.compiler.compile import compile_one
 from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.errors import InvalidDocumentError
+from planasonix_orchestrator.graph.loading import load_document
 from tests.compiler.folders import CONNECTIONS, KEEP, NUMBERS, SHELF, compile_texts, document, plan_of
 from tests.compiler.nodes import CATALOG
 
@@ -29,7 +30,7 @@ TEXT = document(
 
 
 def compiled(data: Any, folder: Path) -> PipelinePlan:
-    return compile_document(data, folder=folder, catalog=CATALOG)
+    return compile_one(load_document(data, folder=folder), catalog=CATALOG).plans[0]
 
 
 def test_the_document_of_a_plan_compiles_to_the_plan(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from planasonix_orchestrator.graph.queue_limits import FolderLimits, QueueLimits, load_queue_limits
+from planasonix_orchestrator.graph.queue_limits import FolderLimits, QueueLimits
 
 ENVIRONMENTS = """
 default: test
@@ -45,10 +45,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_limits_stand_in_the_files(folder: Path) -> None:
     """Those of pipelines by their id, those of environments, and the default one."""
-    assert load_queue_limits(folder) == QueueLimits(
+    assert FolderLimits(folder).read() == QueueLimits(
         by_pipeline={"pl_a": 1, "pl_b": 3}, by_environment={"test": 2}, default_environment="test"
     )
-    assert load_queue_limits(folder / "nowhere") == QueueLimits()
+    assert FolderLimits(folder / "nowhere").read() == QueueLimits()
 
 
 def test_a_document_need_not_be_right(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_document_need_not_be_right(folder: Path) -> None:
         write(folder / f"wrong{number}.json", maxConcurrentRuns=limit)
     (folder / "list.yaml").write_text("[maxConcurrentRuns]")
     (folder / "environments.yaml").write_text("environments: {test: {maxConcurrentRuns: 5, colour: red}, prod: no}")
-    limits = load_queue_limits(folder)
+    limits = FolderLimits(folder).read()
     assert (limits.by_pipeline, limits.by_environment) == ({"pl_a": 1, "pl_b": 3}, {"test": 5})
 
 
@@ -113,4 +113,4 @@ def test_a_yaml_file_is_read_as_far_as_its_limit(folder: Path) -> None:
     """What comes behind does not matter, a key of the same name in some part of it neither."""
     (folder / "d.yaml").write_text("id: pl_d\nnodes: [{maxConcurrentRuns: 5}]\nmaxConcurrentRuns: 4\nedges: [")
     (folder / "e.yaml").write_text("id: pl_e\nnodes: [{maxConcurrentRuns: 5}]\n")
-    assert load_queue_limits(folder).by_pipeline == {"pl_a": 1, "pl_b": 3, "pl_d": 4}
+    assert FolderLimits(folder).read().by_pipeline == {"pl_a": 1, "pl_b": 3, "pl_d": 4}
