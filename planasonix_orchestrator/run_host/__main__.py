@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from contextlib import ExitStack, suppress
 
 from dagster import DagsterInstance
@@ -25,23 +26,23 @@ def main() -> None:
     home = os.environ[DAGSTER_HOME_VARIABLE]
     with ExitStack() as opened:
         instance = opened.enter_context(open_host_instance(home, patience=_PATIENCE_SECONDS))
-        postgres_url = os.environ[POSTGRES_URL_VARIABLE]
-        ledger = Ledger(instance, postgres_url=postgres_url)
-        opened.callback(ledger.close)
+        policy = read_policy(instance)
+        if policy is None:
+            sys.exit(f"{home}/dagster.yaml names another run launcher than RunHostLauncher: there is nothing to host.")
         with suppress(asyncio.CancelledError):
-            asyncio.run(_host(ledger, policy=read_policy(instance), postgres_url=postgres_url))
+            asyncio.run(_host(Ledger(instance), policy=policy, postgres_url=os.environ[POSTGRES_URL_VARIABLE]))
 
 
-def read_policy(instance: DagsterInstance) -> HostPolicy:
-    """Return how dagster.yaml wants runs to be treated; defaults where it names other classes than ours."""
+def read_policy(instance: DagsterInstance) -> HostPolicy | None:
+    """Return how dagster.yaml wants runs to be treated; None if it has others launch them."""
     launcher, queue = instance.run_launcher, instance.run_coordinator
-    ours = launcher if isinstance(launcher, RunHostLauncher) else RunHostLauncher()
-    waiting = queue if isinstance(queue, RunQueue) else RunQueue()
+    if not isinstance(launcher, RunHostLauncher):
+        return None
     return HostPolicy(
-        max_concurrent_runs=waiting.max_concurrent_runs,
-        grace_seconds=ours.grace_seconds,
-        memory_limit=ours.memory_limit,
-        warm_workers=ours.warm_workers,
+        max_concurrent_runs=queue.max_concurrent_runs if isinstance(queue, RunQueue) else None,
+        grace_seconds=launcher.grace_seconds,
+        memory_limit=launcher.memory_limit,
+        warm_workers=launcher.warm_workers,
     )
 
 

@@ -41,9 +41,12 @@ _MOST_STARTS = 2  # of a run whose worker dies before it has begun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPolicy:
-    """How the host treats runs: see `RunQueue` and `RunHostLauncher`."""
+    """How the host treats runs: see `RunQueue` and `RunHostLauncher`.
 
-    max_concurrent_runs: int
+    `max_concurrent_runs` is None where another queue than ours lets runs through, and the host starts just those.
+    """
+
+    max_concurrent_runs: int | None
     grace_seconds: float
     memory_limit: int | None
     warm_workers: int
@@ -125,9 +128,13 @@ class RunHost:
     async def _look(self, tasks: asyncio.TaskGroup) -> float:
         """Do what there is to do; return after how many seconds to look again."""
         try:
+            gone = {run_id for run_id, run in self._runs.items() if run.gone}  # of these, what is read now is the last
             unfinished = await self._ask(self._ledger.unfinished)
-            for run in tuple(self._runs.values()):
-                await self._tend(run, unfinished.get(run.folder.run_id))
+            for run_id, run in tuple(self._runs.items()):
+                if run_id in gone:
+                    await self._settle(run, unfinished.get(run_id))
+                elif not run.gone:
+                    await self._tend(run, unfinished.get(run_id))
             for fact in unfinished.values():
                 if fact.run_id not in self._runs:
                     await self._tend_without_process(fact, tasks=tasks)
@@ -150,9 +157,7 @@ class RunHost:
         return min(max(soonest, _SHORTEST_PAUSE_SECONDS), _SECONDS_BETWEEN_LOOKS)
 
     async def _tend(self, run: HostedRun, fact: UnfinishedRun | None) -> None:
-        if run.gone:
-            await self._settle(run, fact)
-        elif fact is None:
+        if fact is None:
             self._expire(run)
         elif fact.canceling:
             await self._stop(run, fact)
@@ -163,8 +168,6 @@ class RunHost:
         if run.worker.process.group():
             return  # killed, but not gone
         run_id = run.folder.run_id
-        # What was read before the process ended may be out of date.
-        fact = (await self._ask(self._ledger.unfinished)).get(run_id) if fact else None
         if fact is not None and fact.canceling:
             await self._ask(self._ledger.canceled, run_id)
         elif fact is not None and fact.status == "STARTING" and self._memory.starts[run_id] < _MOST_STARTS:
@@ -233,7 +236,7 @@ class RunHost:
 
     async def _dequeue(self, *, tasks: asyncio.TaskGroup) -> None:
         """Start queued runs as far as there is capacity."""
-        free = self._policy.max_concurrent_runs - len(self._runs)
+        free = (self._policy.max_concurrent_runs or 0) - len(self._runs)
         if free <= 0:
             return
         limits = await asyncio.to_thread(self._limits.read)

@@ -1,14 +1,14 @@
 """What the host reads and writes of runs in Dagster's storage; each call is from a thread that may wait."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher
-from sqlalchemy import Engine, bindparam, create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, bindparam, text
 
 from planasonix_orchestrator.contract import tags
-from planasonix_orchestrator.contract.cancellation import CHANNEL, read_open_intents
+from planasonix_orchestrator.contract.cancellation import read_open_intents
 from planasonix_orchestrator.run_host.dagster_api import (
     GRPC_INFO_TAG,
     DagsterEvent,
@@ -51,15 +51,14 @@ class Ledger:
     `instance` is the host's; see `storage`: of a run that was canceled it records no other end.
     """
 
-    def __init__(self, instance: DagsterInstance, *, postgres_url: str) -> None:
+    def __init__(self, instance: DagsterInstance) -> None:
         self._instance = instance
         self._stock = DefaultRunLauncher()
         self._stock.register_instance(instance)
-        self._engine = _engine(postgres_url)
 
     def unfinished(self) -> dict[str, UnfinishedRun]:
         """Return the runs that are not merely waiting, by id: those too that wait but have an open intent."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             found = {run_id: (status, elsewhere) for run_id, status, elsewhere in connection.execute(_UNFINISHED)}
             intents = {intent.run_id: (intent.status, False) for intent in read_open_intents(connection)}
         return {
@@ -69,7 +68,7 @@ class Ledger:
 
     def in_flight(self, run_ids: Collection[str]) -> Sequence[QueuedRun]:
         """Return where runs that hold a slot belong."""
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = connection.execute(_PLACES, {"run_ids": list(run_ids)}) if run_ids else ()
             return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
 
@@ -91,18 +90,13 @@ class Ledger:
             "environments": list(full_environments),
             "limit": limit,
         }
-        with self._engine.connect() as connection:
+        with self._connect() as connection:
             rows = connection.execute(_QUEUED, parameters)
             return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
 
     def run(self, run_id: str) -> DagsterRun | None:
         """Return a run."""
         return self._instance.get_run_by_id(run_id)
-
-    def is_finished(self, run_id: str) -> bool:
-        """Tell whether a run has ended, or is no more."""
-        run = self.run(run_id)
-        return run is None or run.is_finished
 
     def enqueue(self, run_id: str) -> None:
         """Put a run into the queue that was created, but whose creator did not come to do so."""
@@ -151,36 +145,15 @@ class Ledger:
             self._instance.report_run_failed(run, message, data)
             self._free_slots(run_id)
 
-    def tell(self, run_id: str, message: str) -> None:
-        """Write a line into a run's log."""
-        run = self.run(run_id)
-        if run is not None:
-            self._instance.report_engine_event(message, run)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._engine.dispose()
+    def _connect(self) -> AbstractContextManager[Connection]:
+        connection: AbstractContextManager[Connection] = self._instance.run_storage.connect()  # type: ignore[attr-defined]
+        return connection
 
     def _free_slots(self, run_id: str) -> None:
         """Give back what the run holds of Dagster's concurrency pools."""
         storage = self._instance.event_log_storage
         if storage.supports_global_concurrency_limits:
             storage.free_concurrency_slots_for_run(run_id)
-
-
-def _engine(postgres_url: str) -> Engine:
-    return create_engine(
-        make_url(postgres_url).set(drivername="postgresql+psycopg2"),
-        isolation_level="AUTOCOMMIT",
-        pool_size=1,
-        max_overflow=1,
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 3,
-            "application_name": "planasonix-ledger",
-            "options": "-c statement_timeout=15s",
-        },
-    )
 
 
 _UNFINISHED = text(
@@ -207,5 +180,3 @@ _QUEUED = text(
     "                   WHERE own.run_id = runs.run_id AND own.key = :cancel_of AND own.value = runs.run_id)"
     " ORDER BY coalesce(priority.value, '0')::integer DESC, runs.id LIMIT :limit"
 ).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, **_NAMES)
-
-__all__ = ["CHANNEL", "Ledger", "QueuedRun", "UnfinishedRun"]

@@ -118,10 +118,9 @@ def test_what_was_canceled_meanwhile_is_not_started(host: Hosted) -> None:
     assert host.host is not None
     with stopped([psutil.Process(host.host.pid)]), open_host_instance(str(host.settings.dagster_home)) as instance:
         run_id = host.submit(pipeline("chosen", note="notes.txt"))
-        ledger = Ledger(instance, postgres_url=str(host.settings.postgres_url))
+        ledger = Ledger(instance)
         assert host.cancel(run_id)
         assert not ledger.starting(run_id)
-        ledger.close()
     assert host.until(run_id) == "CANCELED"
     assert host.notes(run_id) == []
 
@@ -222,6 +221,64 @@ def test_no_more_runs_than_allowed_work_at_once(host: Hosted) -> None:
         assert host.until(run_id) == "CANCELED"
     order = [line.split()[0] for line in (host.settings.pipelines / "order.txt").read_text().splitlines()]
     assert order.index(high) < order.index(low)
+
+
+def test_a_pipeline_and_an_environment_have_limits_of_their_own(host: Hosted) -> None:
+    """What would be too many of a pipeline, or in an environment, waits while others start."""
+    limited = {**pipeline("limited", kind="sleep", note="notes.txt"), "maxConcurrentRuns": 1}
+    environments = {"environments": {"small": {"maxConcurrentRuns": 1}}}
+    files = {"limited.json": limited, "environments.json": environments}
+    for name, content in files.items():
+        (host.settings.pipelines / name).write_text(json.dumps(content))
+    time.sleep(1.1)  # after which a change of the folder is seen at the latest
+    try:
+        runs = [host.submit(limited), host.submit(limited)]
+        places = {"planasonix__environment_id": "small"}
+        runs += [host.submit(pipeline(name, kind="sleep", note="notes.txt"), **places) for name in ("one", "two")]
+        for run_id in (runs[0], runs[2]):
+            host.until(run_id, "STARTED")
+        assert [host.status(run_id) for run_id in (runs[1], runs[3])] == ["QUEUED", "QUEUED"]
+        assert host.until(host.submit(pipeline("quick"))) == "SUCCESS"
+        assert [host.status(run_id) for run_id in (runs[1], runs[3])] == ["QUEUED", "QUEUED"]
+        for run_id in runs:
+            host.cancel(run_id)
+        assert {host.until(run_id) for run_id in runs} == {"CANCELED"}
+    finally:
+        for name in files:
+            (host.settings.pipelines / name).unlink()
+
+
+@pytest.mark.parametrize("way", ["the UI", "the daemon"])
+def test_a_termination_by_dagster_goes_the_same_way(host: Hosted, way: str) -> None:
+    """What Dagster's UI and its daemon do to stop a run stores an intent, which the host brings to its end."""
+    run_id, pid = begin(host, "query")
+    instance = host.instance
+    stop = instance.run_coordinator.cancel_run if way == "the UI" else instance.run_launcher.terminate
+    assert stop(run_id)
+    assert host.until(run_id) == "CANCELED"
+    assert not host.processes_of(pid)
+    assert not stop(run_id)
+
+
+def test_dagsters_monitoring_is_told_whether_a_worker_lives(host: Hosted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the host is away a lost worker is told; one that lives, or whose run was canceled, is the host's to end."""
+    monkeypatch.setenv("PLANASONIX_STATE", str(host.settings.state))
+
+    def health(run_id: str) -> str:
+        run = host.instance.get_run_by_id(run_id)
+        assert run is not None
+        return host.instance.run_launcher.check_run_worker_health(run).status.value
+
+    run_id, pid = begin(host, "sleep")
+    assert health(run_id) == "RUNNING"
+    host.kill()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not host.processes_of(pid), seconds=10, what=lambda: host.story(run_id))
+    assert health(run_id) == "FAILED"
+    host.cancel(run_id)
+    assert health(run_id) == "RUNNING"
+    host.start()
+    assert host.until(run_id) == "CANCELED"
 
 
 def test_a_run_marked_as_canceled_by_others_stops_working(host: Hosted) -> None:
