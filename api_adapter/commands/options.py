@@ -83,26 +83,12 @@ class Since(click.ParamType[str]):
 
 def state_option(command: CommandT) -> CommandT:
     """Add the option that names a running stack."""
-    option = click.option(
-        "--state",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="The state directory of a running stack. Default: PLANASONIX_POSTGRES_URL says where the database is, "
-        "else the stack on PLANASONIX_STATE, else on ./.planasonix.",
-    )
-    return option(command)
+    return _stack_option("PLANASONIX_POSTGRES_URL says where the database is")(command)
 
 
 def service_option(command: CommandT) -> CommandT:
     """Add the option that names the stack whose Runs API is used."""
-    option = click.option(
-        "--state",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="The state directory of a running stack. Default: PLANASONIX_API_URL says where the service is, else the "
-        "stack on PLANASONIX_STATE, else on ./.planasonix.",
-    )
-    return option(command)
+    return _stack_option("PLANASONIX_API_URL says where the service is")(command)
 
 
 def json_option(command: CommandT) -> CommandT:
@@ -125,3 +111,13 @@ def follow_options(command: CommandT) -> CommandT:
         help="The longest to stay; a run that then still goes on makes exit code 5. With --no-follow, wait in silence.",
     )
     return follow(wait(command))
+
+
+def _stack_option(first: str) -> Callable[[CommandT], CommandT]:
+    return click.option(
+        "--state",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help=f"The state directory of a running stack. Default: {first}, else the stack on PLANASONIX_STATE, else on "
+        "./.planasonix.",
+    )

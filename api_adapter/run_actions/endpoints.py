@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from api_adapter.addresses import PipelineIdPath, RunIdPath
 from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, open_stream, requires
 from api_adapter.dependencies import OfApplication, ServicesDependency
-from api_adapter.responses import ALWAYS, DEFAULT, Responses, declare, json_response
+from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
 from api_adapter.run_actions import service
 from api_adapter.run_actions.schemas import (
     CancelAnswer,
@@ -58,14 +58,16 @@ _REPLAYED = {
 }
 _STARTED: dict[str, Any] = {"headers": {**_LOCATION, **_REPLAYED}}
 _RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
-_CANCELED: Responses = {
-    **declare(404),
-    200: {"model": CancelAnswer, "description": "The run is already canceled."},
-    202: {
-        "description": "The wish is stored: the run ends as `canceled`.",
-        "headers": _RETRY_AFTER,
+_CANCELING: dict[str, Any] = {
+    "tags": ["runs"],
+    "response_model": CancelAnswer,
+    "status_code": status.HTTP_202_ACCEPTED,
+    "responses": {
+        **declare(404),
+        200: {"model": CancelAnswer, "description": "The run is already canceled."},
+        202: {"description": "The wish is stored: the run ends as `canceled`.", "headers": _RETRY_AFTER},
+        **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
     },
-    **declare(409, s409="The run has ended; `details` carry its final status. The deployment may answer 400."),
 }
 
 
@@ -102,7 +104,7 @@ async def start_run(
         request=request or RunRequest(),
         key=idempotency_key,
     )
-    annotate(http, runId=accepted.run.run_id, **({"replayed": True} if accepted.replayed else {}))
+    _note_start(http, accepted)
     if wait and lease is not None:
         ended = await endings.wait(accepted.dagster_id, seconds=wait, request=http, lease=lease)
         answer = await run_in_threadpool(service.answer_end, services, accepted=accepted, ended=ended)
@@ -134,35 +136,20 @@ def cancel_runs(
         dryRun=request.dry_run,
         runIds=[run.id for run in answer.data],
     )
-    if not answer.meta.requested:
-        return json_response(answer)
-    return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
+    return _accepted(answer) if answer.meta.requested else json_response(answer)
 
 
-@router.delete(
-    "/runs/{id}",
-    operation_id="cancelRun",
-    tags=["runs"],
-    response_model=CancelAnswer,
-    status_code=status.HTTP_202_ACCEPTED,
-    responses=_CANCELED,
-)
+@router.delete("/runs/{id}", operation_id="cancelRun", **_CANCELING)
 def cancel_run(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
     """Ask that a queued or running run be canceled. Asking again changes nothing."""
-    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
+    answer = service.cancel_run(services, principal=principal, run_id=run_id)
+    return json_response(answer) if answer.status == "canceled" else _accepted(answer)
 
 
-@router.post(
-    "/runs/{id}/cancel",
-    operation_id="cancelRunByPost",
-    tags=["runs"],
-    response_model=CancelAnswer,
-    status_code=status.HTTP_202_ACCEPTED,
-    responses=_CANCELED,
-)
+@router.post("/runs/{id}/cancel", operation_id="cancelRunByPost", **_CANCELING)
 def cancel_run_by_post(services: ServicesDependency, *, principal: Canceler, run_id: RunIdPath) -> Response:
     """Do as `DELETE /api/runs/{id}`, for callers who can't send that."""
-    return _canceled(service.cancel_run(services, principal=principal, run_id=run_id))
+    return cancel_run(services, principal=principal, run_id=run_id)
 
 
 @router.post(
@@ -194,11 +181,13 @@ def retry_run(
     accepted = service.retry_run(
         services, principal=principal, run_id=run_id, request=request or RetryRequest(), key=idempotency_key
     )
-    annotate(http, runId=accepted.run.run_id, **({"replayed": True} if accepted.replayed else {}))
+    _note_start(http, accepted)
     return json_response(accepted.run, status=status.HTTP_202_ACCEPTED, headers=accepted.headers)
 
 
-def _canceled(answer: CancelAnswer) -> Response:
-    if answer.status == "canceled":
-        return json_response(answer)
-    return json_response(answer, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
+def _accepted(wishes: CancelAnswer | CancelManyAnswer) -> Response:
+    return json_response(wishes, status=status.HTTP_202_ACCEPTED, headers={"Retry-After": "1"})
+
+
+def _note_start(http: Request, accepted: service.Accepted) -> None:
+    annotate(http, runId=accepted.run.run_id, **({"replayed": True} if accepted.replayed else {}))
