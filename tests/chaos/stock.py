@@ -1,7 +1,6 @@
 """Dagster's stock parts over the same pipelines: QueuedRunCoordinator, DefaultRunLauncher, multiprocess executor."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +11,11 @@ from typing import Any
 
 import httpx
 import psutil
-from dagster import DagsterInstance
 
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
 from planasonix_orchestrator.runtime.ports import LOOPBACK, choose_port
 from planasonix_orchestrator.settings import Settings
-from tests.run_host.hosted import PLUGIN, Hosted, wait_until
+from tests.run_host.hosted import Hosted, environment_of, opened_instance, wait_until
 
 _DAGSTER_YAML = """
 storage:
@@ -140,18 +138,8 @@ def stock(folder: Path, *, postgres_url: str, documents: Iterable[Mapping[str, A
     web_port = choose_port(0, taken=[code_port])
     (settings.dagster_home / "dagster.yaml").write_text(_DAGSTER_YAML)
     (settings.dagster_home / "workspace.yaml").write_text(_WORKSPACE.format(port=code_port))
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(settings.dagster_home),
-        "PLANASONIX_POSTGRES_URL": postgres_url,
-        "PLANASONIX_PIPELINES": str(settings.pipelines),
-        "PLANASONIX_STATE": str(settings.state),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])),
-    }
-    os.environ["PLANASONIX_POSTGRES_URL"] = postgres_url
-    with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
-        one = Stock(settings, environment, instance, code_port=code_port, web_port=web_port)
+    with opened_instance(settings) as instance:
+        one = Stock(settings, environment_of(settings), instance, code_port=code_port, web_port=web_port)
         try:
             for part in ("code server", "daemon", "webserver"):
                 one.start_part(part)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME, REPOSITORY_NAME
 from planasonix_orchestrator.dagster_defs.repository import build_job_of_document, installed
-from planasonix_orchestrator.run_host.dagster_api import SubmitRunContext
+from planasonix_orchestrator.run_host.dagster_api import DagsterEvent, LaunchRunContext, SubmitRunContext
 from planasonix_orchestrator.run_host.intents import intend
 from planasonix_orchestrator.settings import Settings
 
@@ -32,11 +32,7 @@ storage:
   postgres:
     postgres_url:
       env: PLANASONIX_POSTGRES_URL
-run_coordinator:
-  module: planasonix_orchestrator.run_host.queue
-  class: RunQueue
-  config:
-    max_concurrent_runs: {max_concurrent_runs}
+run_coordinator: {coordinator}
 run_launcher:
   module: planasonix_orchestrator.run_host.launcher
   class: RunHostLauncher
@@ -51,6 +47,11 @@ telemetry:
   enabled: false
 """
 
+_QUEUE = (
+    "{{module: planasonix_orchestrator.run_host.queue, class: RunQueue,"
+    " config: {{max_concurrent_runs: {max_concurrent_runs}}}}}"
+)
+
 
 def pipeline(name: str, **config: Any) -> dict[str, Any]:
     """A document with one node that works in the given way."""
@@ -59,13 +60,12 @@ def pipeline(name: str, **config: Any) -> dict[str, Any]:
 
 @dataclass
 class Hosted:
-    """Everything about one run host. `documents` must be written before the host is asked for a run of them."""
+    """Everything about one run host."""
 
     settings: Settings
     environment: Mapping[str, str]
     instance: DagsterInstance
     host: subprocess.Popen[bytes] | None = None
-    documents: dict[str, Any] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start the host."""
@@ -102,6 +102,12 @@ class Hosted:
         )
         self.instance.add_run_tags(run.run_id, {tags.TAGS_OF: run.run_id})
         return run
+
+    def let_through(self, run: DagsterRun) -> None:
+        """Do to a run what Dagster's coordinator does when it takes one from its queue."""
+        event = DagsterEvent(event_type_value="PIPELINE_STARTING", job_name=run.job_name)
+        self.instance.report_dagster_event(event, run_id=run.run_id)
+        self.instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
 
     def cancel(self, run_id: str) -> bool:
         """Store the intent to cancel a run."""
@@ -181,6 +187,28 @@ def plugin() -> Iterator[None]:
         installed.cache_clear()
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment of a stack's parts, which know the node type of the plugin."""
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "PLANASONIX_POSTGRES_URL": str(settings.postgres_url),
+        "PLANASONIX_PIPELINES": str(settings.pipelines),
+        "PLANASONIX_STATE": str(settings.state),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])),
+    }
+
+
+@contextmanager
+def opened_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """The instance that the stack's dagster.yaml describes, with pooled connections."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLANASONIX_POSTGRES_URL", str(settings.postgres_url))
+        with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+            yield instance
+
+
 @contextmanager
 def hosted(
     folder: Path,
@@ -190,8 +218,9 @@ def hosted(
     memory_limit_megabytes: int | None = None,
     max_concurrent_runs: int = 4,
     warm_workers: int = 2,
+    coordinator: str | None = None,
 ) -> Iterator[Hosted]:
-    """A run host that works; it and all that it has started are gone at the end."""
+    """A run host that works; it and all that it has started are gone at the end. `coordinator`: another than ours."""
     settings = Settings(pipelines=folder / "pipelines", state=folder / "state", postgres_url=postgres_url)
     settings.pipelines.mkdir(exist_ok=True)
     settings.dagster_home.mkdir(parents=True)
@@ -199,27 +228,12 @@ def hosted(
         _DAGSTER_YAML.format(
             grace_seconds=grace_seconds,
             memory_limit_megabytes=json.dumps(memory_limit_megabytes),
-            max_concurrent_runs=max_concurrent_runs,
+            coordinator=coordinator or _QUEUE.format(max_concurrent_runs=max_concurrent_runs),
             warm_workers=warm_workers,
         )
     )
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(settings.dagster_home),
-        "PLANASONIX_POSTGRES_URL": postgres_url,
-        "PLANASONIX_PIPELINES": str(settings.pipelines),
-        "PLANASONIX_STATE": str(settings.state),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])),
-    }
-    with pytest.MonkeyPatch.context() as patch, plugin():
-        patch.setenv("PLANASONIX_POSTGRES_URL", postgres_url)
-        yield from _host(settings, environment)
-
-
-def _host(settings: Settings, environment: Mapping[str, str]) -> Iterator[Hosted]:
-    with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
-        one = Hosted(settings, environment, instance)
+    with plugin(), opened_instance(settings) as instance:
+        one = Hosted(settings, environment_of(settings), instance)
         one.start()
         try:
             yield one
