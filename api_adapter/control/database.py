@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from api_adapter.connecting import connect_args
 from api_adapter.control.code_location import OUR_CONNECTIONS, dagster_errors
 from api_adapter.errors import UnavailableError
 
@@ -28,16 +29,9 @@ class Database:
             pool_size=5,
             max_overflow=35,  # as many as there are threads that answer requests
             pool_timeout=5,
-            connect_args={
-                "connect_timeout": 3,
-                "application_name": f"{OUR_CONNECTIONS}control",
-                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c jit=off",
-                # A server that has vanished without a word is noticed within seconds.
-                "keepalives_idle": 5,
-                "keepalives_interval": 2,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 10_000,
-            },
+            connect_args=connect_args(
+                f"{OUR_CONNECTIONS}control", options=f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c jit=off"
+            ),
         )
 
     def transact(self, work: Callable[[Connection], ResultT]) -> ResultT:

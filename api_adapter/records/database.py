@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from api_adapter.connecting import connect_args
 from api_adapter.errors import UnavailableError
 from api_adapter.records.schema import ensure_schema
 
@@ -38,16 +39,9 @@ class Database:
             max_overflow=10,
             pool_timeout=5,
             pool_use_lifo=True,
-            connect_args={
-                "connect_timeout": 3,
-                "application_name": "planasonix-records",
-                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s",
-                # A server that has vanished without a word is noticed within seconds.
-                "keepalives_idle": 5,
-                "keepalives_interval": 2,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 10_000,
-            },
+            connect_args=connect_args(
+                "planasonix-records", options=f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s"
+            ),
         )
         self._ready = False
         self._lock = Lock()

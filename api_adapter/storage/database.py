@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from api_adapter.connecting import connect_args
 from api_adapter.errors import OverdueError, UnavailableError
 
 ResultT = TypeVar("ResultT")
@@ -159,19 +160,13 @@ def open_database(url: str) -> Database:
         pool_use_lifo=True,  # the session that has prepared the most
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "connect_timeout": 3,
-            "application_name": "planasonix-api",
-            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c default_transaction_read_only=on"
+        connect_args=connect_args(
+            "planasonix-api",
+            options=f"-c statement_timeout={_STATEMENT_TIMEOUT_SECONDS}s -c default_transaction_read_only=on"
             # Answers are short; workers would take longer to start than they save.
             " -c max_parallel_workers_per_gather=0 -c jit=off"
             " -c plan_cache_mode=force_generic_plan",  # of what was prepared: else it would be planned anew each time
-            # A server that has vanished without a word is noticed within seconds.
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-        },
+        ),
     )
     return Database(engine)
 

@@ -1,14 +1,12 @@
 """The bench of the cancel matrix: runs of each kind of work, and a look at what is left of them: nothing."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg2
-
 from planasonix_orchestrator.run_host.run_folders import RunFolders
+from tests.conftest import superuser
 from tests.run_host.hosted import Hosted, pipeline, wait_until
 from tests.run_host.kinds import Kind
 
@@ -36,7 +34,7 @@ class Bench:
         (folder / "connections.yaml").write_text(CONNECTIONS)
         (folder / "out").mkdir()
         (folder / "out" / "target.parquet").write_text(_BEFORE)
-        with self._database() as cursor:
+        with superuser(str(self.host.settings.postgres_url)) as cursor:
             cursor.execute("CREATE TABLE gate AS SELECT 1 AS open")
             for table in _TABLES:
                 cursor.execute(f"CREATE TABLE {table} AS SELECT 1::bigint AS n, 1::double precision AS v")
@@ -47,18 +45,8 @@ class Bench:
         unfinished = self.host.settings.pipelines / "gate.new"
         unfinished.write_text("open" if is_open else "closed")
         unfinished.replace(self.host.settings.pipelines / "gate.txt")
-        with self._database() as cursor:
+        with superuser(str(self.host.settings.postgres_url)) as cursor:
             cursor.execute(f"UPDATE gate SET open = {int(is_open)}")
-
-    @contextmanager
-    def _database(self) -> Iterator[psycopg2.extensions.cursor]:
-        connection = psycopg2.connect(self.host.settings.postgres_url, application_name="planasonix-tests")
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                yield cursor
-        finally:
-            connection.close()
 
     def submit(self, kinds: Sequence[Kind], **options: Any) -> Runs:
         """Queue a run of each kind."""
@@ -84,7 +72,7 @@ class Bench:
         return "began" in self.host.notes(run_id)
 
     def _backends(self, query: str) -> int:
-        with self._database() as cursor:
+        with superuser(str(self.host.settings.postgres_url)) as cursor:
             cursor.execute(_BACKENDS, (query,))
             ((number,),) = cursor.fetchall()
             return int(number)
@@ -149,7 +137,7 @@ class Bench:
             found += list(place.iterdir()) if place.exists() else []
         if (folder / "out" / "target.parquet").read_text(errors="replace") != _BEFORE:
             found.append("another target.parquet")
-        with self._database() as cursor:
+        with superuser(str(self.host.settings.postgres_url)) as cursor:
             cursor.execute(_OTHERS)
             others = cursor.fetchall()
             for table in () if others else _TABLES:  # which may be locked
