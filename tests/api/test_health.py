@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psycopg2
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._daemon.types import DaemonHeartbeat
@@ -17,6 +19,7 @@ from api_adapter.asgi import open_services
 from api_adapter.middleware import Telemetry
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
+from planasonix_orchestrator.contract.cancellation import RUN_HOST_CONNECTION
 from tests.api.conftest import dagster_home, serving
 from tests.api.layered import layered
 from tests.api.making import make_run
@@ -79,6 +82,19 @@ def test_readiness_tells_a_daemon_that_never_was_from_one_that_is_gone(
     assert re.search(r"last sign of life 10\d s ago", reasons(own_client)["daemon"])
     beat(own_instance, at=datetime.now(UTC))
     assert reasons(own_client).keys() == {"codeLocation"}
+
+
+def test_readiness_misses_a_run_host_that_runs_wait_for(
+    own_client: httpx.Client, own_instance: DagsterInstance, postgres_url: str, tmp_path: Path
+) -> None:
+    """Where a run host is to take runs from the queue, one must be at work: it listens."""
+    launcher = "run_launcher: {module: planasonix_orchestrator.run_host.launcher, class: RunHostLauncher}\n"
+    with (tmp_path / "dagster.yaml").open("a") as file:
+        file.write(launcher)
+    beat(own_instance, at=datetime.now(UTC))
+    assert "runs would stay queued" in reasons(own_client)["runHost"]
+    with closing(psycopg2.connect(postgres_url, application_name=RUN_HOST_CONNECTION)):
+        assert reasons(own_client).keys() == {"codeLocation"}
 
 
 def test_readiness_names_an_unknown_schema(

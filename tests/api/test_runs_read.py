@@ -18,6 +18,7 @@ from api_adapter.runs.schemas import RunList, RunNodes
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import open_storage
 from planasonix_orchestrator.contract.ids import encode_run_id
+from planasonix_orchestrator.contract.metadata import MEMORY_WORDS
 from planasonix_orchestrator.dagster_defs.interruption import RunTimeoutError
 from tests.api import served
 from tests.api.conftest import dagster_home, serving
@@ -98,6 +99,7 @@ def test_a_stack_that_is_none_is_not_found(query: str, succeeded: str, reader: h
         ("This run has been marked as failed from outside the execution context.", None, "worker_lost"),
         ("Detected run worker status FAILED", None, "worker_lost"),
         ("Exceeded maximum runtime of 5 seconds.", None, "timeout"),
+        (f"The run's processes had 612 MB {MEMORY_WORDS} (600 MB), and were killed.", None, "out_of_memory"),
         ("Took too long to start", JobFailureData(None, RunFailureReason.START_TIMEOUT), "timeout"),
         ("It came twice", JobFailureData(None, RunFailureReason.RUN_WORKER_RESTART), "worker_lost"),
     ],
