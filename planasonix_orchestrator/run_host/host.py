@@ -30,9 +30,8 @@ logger = getLogger("planasonix.run_host")
 ResultT = TypeVar("ResultT")
 
 _SECONDS_BETWEEN_LOOKS = 2.0
-_SHORTEST_PAUSE_SECONDS = 0.05
+_SHORTEST_PAUSE_SECONDS = 0.05  # in which the kernel ends what was killed, too
 _SECONDS_AFTER_TROUBLE = 0.5
-_SECONDS_UNTIL_GONE = 0.05  # that the kernel takes to end what was killed
 _SECONDS_TO_BE_QUEUED = 5.0  # after which a run that was created, but not queued, has lost who would have queued it
 _SECONDS_TO_EXIT = 5.0  # that a worker may take whose run has ended
 _SECONDS_BETWEEN_MEMORY_LOOKS = 0.5
@@ -148,12 +147,10 @@ class RunHost:
         return self._pause()
 
     def _pause(self) -> float:
-        deadlines = [
-            run.asked_at + self._policy.grace_seconds for run in self._runs.values() if run.asked_at and not run.gone
-        ]
         if any(run.gone for run in self._runs.values()):
-            return _SECONDS_UNTIL_GONE
-        soonest = min((each - time.monotonic() for each in deadlines), default=_SECONDS_BETWEEN_LOOKS)
+            return _SHORTEST_PAUSE_SECONDS
+        asked = [run.asked_at for run in self._runs.values() if run.asked_at is not None]
+        soonest = min(asked, default=float("inf")) + self._policy.grace_seconds - time.monotonic()
         return min(max(soonest, _SHORTEST_PAUSE_SECONDS), _SECONDS_BETWEEN_LOOKS)
 
     async def _tend(self, run: HostedRun, fact: UnfinishedRun | None) -> None:
