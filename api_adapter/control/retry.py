@@ -26,13 +26,11 @@ from api_adapter.errors import (
 from api_adapter.storage import api_run_id
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.cancellation import FINISHED
-from planasonix_orchestrator.contract.metadata import VARIABLES_RESOURCE
+from planasonix_orchestrator.contract.metadata import DOCUMENT, VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.names import decode_name
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline
 from planasonix_orchestrator.contract.resolution import environment_named
 from planasonix_orchestrator.contract.starting import run_id_of_retry, run_id_of_retry_key
-
-_DOCUMENT = "document"  # the job's metadata that holds what it was compiled from
 
 
 class Retrier:
@@ -196,7 +194,7 @@ def _config(
 
 def _document_of(run: DagsterRun, *, instance: DagsterInstance) -> Mapping[str, Any] | None:
     snapshot = instance.get_job_snapshot(run.job_snapshot_id) if run.job_snapshot_id else None
-    document = getattr(snapshot.metadata.get(_DOCUMENT), "data", None) if snapshot else None
+    document = getattr(snapshot.metadata.get(DOCUMENT), "data", None) if snapshot else None
     return document if isinstance(document, Mapping) else None
 
 

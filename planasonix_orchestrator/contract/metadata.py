@@ -38,6 +38,10 @@ ERROR_CLASSES = {
     "RunTimeoutError": "timeout",  # of the run as a whole: the error of its PIPELINE_FAILURE, where no node tells
 }
 
+# On jobs (JSON), and so in the job snapshot of every run: the pipeline document that the job was compiled from, as the
+# API has it. The Dagster UI shows it under this name.
+DOCUMENT = "document"
+
 # On the repository (JSON), published by the code location each time that it loads.
 PIPELINES = "planasonix/pipelines"  # list of PublishedPipeline
 PROBLEMS = "planasonix/problems"  # list of problems of documents that did not load

@@ -19,6 +19,7 @@ from dagster import (
 )
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.contract.metadata import DOCUMENT
 from planasonix_orchestrator.contract.pipelines import ExecutorType, PublishedEnvironments, PublishedExecutor
 from planasonix_orchestrator.contract.resolution import ResolvedExecutor, resolve_executor
 from planasonix_orchestrator.dagster_defs.dagster_internals import (
@@ -128,7 +129,7 @@ def _rebuildable(context: PlanOrchestrationContext) -> PlanOrchestrationContext:
     """Return the context of a job that was built of its document, with one that other processes can build too."""
     run = context.dagster_run
     metadata = context.job.get_definition().metadata
-    arguments: Any = (json.dumps(metadata["document"].value), metadata["file"].value if "file" in metadata else None)
+    arguments: Any = (json.dumps(metadata[DOCUMENT].value), metadata["file"].value if "file" in metadata else None)
     job = build_reconstructable_job(*REBUILDER, arguments)
     if run.resolved_op_selection:
         job = job.get_subset(op_selection=run.resolved_op_selection)

@@ -19,6 +19,7 @@ from dagster import (
 from planasonix_orchestrator.compiler.explain import explain_text
 from planasonix_orchestrator.compiler.plan import PipelinePlan, Step
 from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.metadata import DOCUMENT
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.pipelines import PublishedEnvironments
 from planasonix_orchestrator.dagster_defs.executor_of_run import build_executor_of_run
@@ -115,7 +116,7 @@ def _one_or_many(upstream: list[DependencyDefinition]) -> DependencyDefinition |
 def _job_metadata(plan: PipelinePlan, *, base: Path) -> dict[str, Any]:
     return {
         "pipeline": MetadataValue.text(plan.name),
-        "document": MetadataValue.json(dict(plan.document)),
+        DOCUMENT: MetadataValue.json(dict(plan.document)),
         "plan": MetadataValue.md(f"```text\n{explain_text(plan)}```"),
         **({"file": MetadataValue.text(os.path.relpath(plan.file, base))} if plan.file else {}),
     }

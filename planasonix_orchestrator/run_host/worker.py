@@ -11,6 +11,7 @@ from typing import Any
 
 from dagster import DagsterInstance, DagsterRun
 
+from planasonix_orchestrator.contract.metadata import DOCUMENT
 from planasonix_orchestrator.dagster_defs.repository import build_job_of_document
 from planasonix_orchestrator.engine.replacement import journal_parts
 from planasonix_orchestrator.errors import PlanasonixError
@@ -95,7 +96,7 @@ def execute(run_id: str, *, instance: DagsterInstance, settings: Settings) -> No
 def document_of(run: DagsterRun, *, instance: DagsterInstance) -> Mapping[str, Any]:
     """Return the document that a run was queued with, which its pipeline's file may have left behind since."""
     snapshot = instance.get_job_snapshot(run.job_snapshot_id) if run.job_snapshot_id else None
-    document = getattr(snapshot.metadata.get("document"), "data", None) if snapshot else None
+    document = getattr(snapshot.metadata.get(DOCUMENT), "data", None) if snapshot else None
     if not isinstance(document, Mapping):
         raise MissingDocumentError(run.job_name)
     return document
