@@ -16,6 +16,7 @@ from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.queueing import Queue
 from api_adapter.control.retry import Retrier
 from api_adapter.control.start import Starter
+from api_adapter.control.switches import Switch, Switches, next_fires
 from api_adapter.settings import ApiSettings
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "RetryOrder",
     "RunOrder",
     "StartedRun",
+    "Switch",
+    "Switches",
+    "next_fires",
     "open_control",
 ]
 
@@ -40,11 +44,12 @@ CancelOutcome = Literal["requested", "canceled", "succeeded", "failed", "unknown
 class Control:
     """What can be done with pipelines and runs. `UnavailableError` while a part of Dagster is away.
 
-    `output` is the raw output of runs.
+    `output` is the raw output of runs, `switches` those of schedules and triggers.
     """
 
     def __init__(self, connection: DagsterConnection, *, database: Database, reconciler: Reconciler) -> None:
         self.output = Output(connection)
+        self.switches = Switches(connection)
         self._connection = connection
         self._reconciler = reconciler
         queue = Queue(connection, database=database)

@@ -6,10 +6,11 @@ to read what a compute-log manager keeps.
 """
 
 from dagster._config import validate_config_from_snap
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
-from dagster._core.remote_representation.external import RemoteJob, RemoteRepository
+from dagster._core.remote_representation.external import RemoteJob, RemoteRepository, RemoteSchedule, RemoteSensor
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
 from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
@@ -28,6 +29,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
+from dagster._utils.schedules import schedule_execution_time_iterator
 
 __all__ = [
     "CODE_LOCATION_TAG",
@@ -46,11 +48,14 @@ __all__ = [
     "DagsterUserCodeUnreachableError",
     "GrpcServerCodeLocation",
     "GrpcServerTarget",
+    "InstigatorType",
     "JobSubsetSelector",
     "LocalComputeLogManager",
     "QueuedRunCoordinator",
     "RemoteJob",
     "RemoteRepository",
+    "RemoteSchedule",
+    "RemoteSensor",
     "RunTagsTable",
     "RunsTable",
     "SqlEventLogStorage",
@@ -58,6 +63,7 @@ __all__ = [
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",
     "deserialize_value",
+    "schedule_execution_time_iterator",
     "serialize_value",
     "validate_config_from_snap",
 ]

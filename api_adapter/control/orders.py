@@ -1,7 +1,7 @@
 """What is asked for when a run is to be started, and what comes of it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ class Idempotency:
 class RunOrder:
     """A run of a pipeline that is asked for. `nodes` are those that are wanted, None for all of them.
 
-    `user` is the name of the key or user who asks.
+    `user` is the name of the key or user who asks; `tags` are further ones that the run carries.
     """
 
     pipeline_id: str
@@ -29,6 +29,7 @@ class RunOrder:
     trigger: str
     user: str
     idempotency: Idempotency | None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

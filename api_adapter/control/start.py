@@ -73,6 +73,7 @@ class Starter:
         )
         check_config(blueprint, config=config)
         tags = {
+            **order.tags,
             tag_names.PIPELINE_ID: pipeline["id"],
             tag_names.PIPELINE_VERSION: pipeline["version"],
             tag_names.TAGS_OF: run_id,

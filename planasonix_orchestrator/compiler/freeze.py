@@ -26,6 +26,8 @@ def freeze(draft: Draft) -> PipelinePlan:
         variables=tuple(_variable(name, variable) for name, variable in document.variables.items()),
         steps=tuple(step.as_step() for step in draft.steps),
         document=document_json(document),
+        schedules=document.schedules,
+        triggers=document.triggers,
         max_concurrent_runs=document.max_concurrent_runs,
         timeout_seconds=document.timeout_seconds,
         executor=_executor(document.executor),

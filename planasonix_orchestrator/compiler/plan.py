@@ -8,6 +8,8 @@ from typing import Any, Literal
 from planasonix_orchestrator.contract.names import encode_name
 from planasonix_orchestrator.contract.pipelines import ExecutorType
 from planasonix_orchestrator.contract.values import VariableType, VariableValue
+from planasonix_orchestrator.graph.document import ScheduleDocument
+from planasonix_orchestrator.graph.triggers import TriggerDocument
 
 Storage = Literal["view", "table", "none"]
 
@@ -91,6 +93,8 @@ class PipelinePlan:
     variables: tuple[PlanVariable, ...]
     steps: tuple[Step, ...]
     document: Mapping[str, Any]
+    schedules: tuple[ScheduleDocument, ...] = ()
+    triggers: tuple[TriggerDocument, ...] = ()
     max_concurrent_runs: int | None = None
     timeout_seconds: float | None = None
     executor: PlanExecutor | None = None

@@ -18,6 +18,16 @@ CANCEL_OF = "planasonix/cancel_of"
 REQUEST_HASH = "planasonix/request_hash"  # of the body that started the run, where it came with an idempotency key
 # The Dagster id of the run whose results stand for the nodes that this one, a retry from failure, does not execute.
 REUSED_FROM = "planasonix/reused_from"
+# When a scheduled run was due, or the begin of a backfill's slice, and the fires before and after it: RFC 3339 UTC.
+SCHEDULED_AT = "planasonix/scheduled_at"
+PREVIOUS_SCHEDULED_AT = "planasonix/previous_scheduled_at"
+NEXT_SCHEDULED_AT = "planasonix/next_scheduled_at"
+DS = "planasonix/ds"  # the date of SCHEDULED_AT in the schedule's time zone, 2025-03-30
+BACKFILL_ID = "planasonix/backfill_id"
+EVENT_SUMMARY = "planasonix/event_summary"  # what a trigger has seen, in a few words for people
+UPSTREAM_RUN = "planasonix/upstream_run"  # the Dagster id of the run that caused this one; of several, the last
+# "<key> <n>": at most n runs with this value work at once; the others wait in the queue, in its order.
+LIMITED_BY = "planasonix/limited_by"
 
 # On ops (node definitions and their aliases in a job).
 NODE_TYPE = "planasonix/node_type"  # "source.postgres"

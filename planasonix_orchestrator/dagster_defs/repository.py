@@ -22,6 +22,7 @@ from planasonix_orchestrator.dagster_defs.executor_of_run import publish_executo
 from planasonix_orchestrator.dagster_defs.jobs import build_job
 from planasonix_orchestrator.dagster_defs.ops import LazyOps, build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
+from planasonix_orchestrator.dagster_defs.sensors import SensorPlace, build_sensors
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.errors import Problem
 from planasonix_orchestrator.graph.loading import load_document, load_folder
@@ -82,9 +83,14 @@ def build_repository(
 
         return build
 
+    place = SensorPlace(
+        plans={plan.pipeline_id: plan for plan in folder.plans}, surroundings=surroundings, settings=settings
+    )
+    sensors = {sensor.name: sensor for plan in folder.plans for sensor in build_sensors(plan, place=place)}
+
     @repository(name=REPOSITORY_NAME, metadata=metadata)
     def planasonix() -> dict[str, Any]:
-        return {"jobs": {plan.job_name: lazily(plan) for plan in folder.plans}}
+        return {"jobs": {plan.job_name: lazily(plan) for plan in folder.plans}, "sensors": sensors}
 
     return planasonix
 

@@ -77,7 +77,7 @@ def load_files(files: Sequence[Path], *, beside: Path | None) -> LoadedFolder:
     """Load the given pipeline files, with the connections and environments of the folder `beside` them."""
     results = [_load_pipeline(file) for file in dict.fromkeys(files)]
     loaded = [result.pipeline for result in results if result.pipeline]
-    clashes = tuple(_clashes(loaded))
+    clashes = (*_clashes(loaded), *_starter_clashes(loaded))
     problems = (*(problem for result in results for problem in result.problems), *clashes)
     return _gather(loaded, problems=problems, beside=beside)
 
@@ -176,3 +176,22 @@ def _clashes(pipelines: Iterable[LoadedPipeline]) -> Iterator[Problem]:
                     path=(kind,),
                     hint=f"give each pipeline its own {kind}",
                 )
+
+
+def _starter_clashes(pipelines: Iterable[LoadedPipeline]) -> Iterator[Problem]:
+    """Yield the problems of schedules and triggers of different pipelines that share an id: the API knows no other."""
+    for kind in ("schedule", "trigger"):
+        places: defaultdict[str, list[tuple[LoadedPipeline, int]]] = defaultdict(list)
+        for pipeline in pipelines:
+            for index, starter in enumerate(getattr(pipeline.document, f"{kind}s")):
+                places[starter.id].append((pipeline, index))
+        for id_, found in places.items():
+            for pipeline, index in found:
+                others = sorted({str(other.file) for other, _ in found if other is not pipeline})
+                if others:
+                    yield pipeline.problem(
+                        code=f"duplicate_{kind}_id",
+                        message=f"the {kind} id {id_!r} is also used in {', '.join(others)}",
+                        path=(f"{kind}s", index, "id"),
+                        hint=f"give each {kind} its own id",
+                    )

@@ -98,6 +98,27 @@ def test_a_faulty_document_still_counts_for_ids_and_further_checks(tmp_path: Pat
     assert folder.pipelines == ()
 
 
+def test_schedules_and_triggers_have_ids_of_their_own(tmp_path: Path) -> None:
+    """The API knows them by nothing else: two pipelines that share one are left out, and told so at the id."""
+    for name in ("a", "b"):
+        pipeline = {
+            "id": f"pl_{name}",
+            "name": name,
+            "nodes": [{"id": "n", "type": "source.csv", "config": {"path": "x.csv"}}],
+            "schedules": [{"id": "sch_same", "cronExpression": "0 2 * * *"}],
+            "triggers": [{"id": "trg_same", "triggerType": "webhook", "config": {"secret": {"env": "S"}}}],
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(pipeline))
+    loaded = load_folder(tmp_path)
+    assert loaded.pipelines == ()
+    assert [(problem.code, Path(problem.file or "").name, problem.path) for problem in loaded.problems] == [
+        ("duplicate_schedule_id", "a.json", "$.schedules[0].id"),
+        ("duplicate_schedule_id", "b.json", "$.schedules[0].id"),
+        ("duplicate_trigger_id", "a.json", "$.triggers[0].id"),
+        ("duplicate_trigger_id", "b.json", "$.triggers[0].id"),
+    ]
+
+
 def test_a_pipeline_was_updated_when_its_file_was(tmp_path: Path) -> None:
     """The time is that of the file, in UTC."""
     file = write_pipeline(tmp_path, "a.json")

@@ -1,0 +1,24 @@
+"""Triggers as Dagster sensors: one for each, named after it, so that it is seen and switched in the Dagster UI."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from dagster import SensorDefinition
+
+from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.dagster_defs.sensors.place import SensorPlace
+from planasonix_orchestrator.dagster_defs.sensors.webhook import build_webhook_sensor
+
+__all__ = ["SensorPlace", "build_sensors"]
+
+# One builder for each kind of trigger.
+_BUILDERS: Mapping[str, Callable[[Any, PipelinePlan, SensorPlace], SensorDefinition]] = {
+    "webhook": build_webhook_sensor,
+}
+
+
+def build_sensors(plan: PipelinePlan, *, place: SensorPlace) -> Iterator[SensorDefinition]:
+    """Yield the sensors of a plan's triggers."""
+    for trigger in plan.triggers:
+        if trigger.trigger_type in _BUILDERS:
+            yield _BUILDERS[trigger.trigger_type](trigger, plan, place)
