@@ -22,6 +22,8 @@ REUSED_FROM = "planasonix/reused_from"
 SCHEDULED_AT = "planasonix/scheduled_at"
 PREVIOUS_SCHEDULED_AT = "planasonix/previous_scheduled_at"
 NEXT_SCHEDULED_AT = "planasonix/next_scheduled_at"
+# The latest good end of a scheduled run, RFC 3339 UTC: a run that goes on after it is late, and told so.
+DEADLINE = "planasonix/deadline"
 DS = "planasonix/ds"  # the date of SCHEDULED_AT in the schedule's time zone, 2025-03-30
 BACKFILL_ID = "planasonix/backfill_id"
 EVENT_SUMMARY = "planasonix/event_summary"  # what a trigger has seen, in a few words for people
