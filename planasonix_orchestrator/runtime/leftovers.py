@@ -18,12 +18,18 @@ import psutil
 STACK_VARIABLE = "PLANASONIX_STACK"
 POSTGRES_FOLDER = "postgres"
 SECONDS_TO_END = 4.0
+_CODE_HOLDER = "dagster api grpc"
 
 
 def end_leftovers(state: Path) -> None:
     """End every process of the stack on this state directory: first asked, then killed; Postgres last."""
-    _end([process for process in _processes() if _environment(process).get(STACK_VARIABLE) == str(state)])
+    _end(_processes_of(state))
     end_postgres(state / POSTGRES_FOLDER)
+
+
+def end_code_holders(state: Path) -> None:
+    """End the processes that hold the code for a code server which is gone; by themselves they stay for 90 s."""
+    _end([process for process in _processes_of(state) if _CODE_HOLDER in " ".join(_command(process))])
 
 
 def end_postgres(data: Path) -> None:
@@ -61,6 +67,17 @@ def _tell(processes: Iterable[psutil.Process], send: Callable[[psutil.Process], 
 
 def _processes() -> Iterator[psutil.Process]:
     return (process for process in psutil.process_iter() if process.pid != os.getpid())
+
+
+def _processes_of(state: Path) -> list[psutil.Process]:
+    return [process for process in _processes() if _environment(process).get(STACK_VARIABLE) == str(state)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.Error, OSError):
+        return []
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from sqlalchemy.exc import ArgumentError
 
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
 from planasonix_orchestrator.runtime import health
-from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE
+from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE, end_code_holders
 from planasonix_orchestrator.runtime.ports import LOOPBACK
 from planasonix_orchestrator.runtime.postgres import Account, EmbeddedPostgres
+from planasonix_orchestrator.runtime.schema import make_schema
 from planasonix_orchestrator.settings import (
     CODE_SERVER_PORT_VARIABLE,
     DAGSTER_HOME_VARIABLE,
@@ -44,7 +46,8 @@ class Ports:
 class Part:
     """One part: a process, or (with an empty command) something that others run and that is only watched.
 
-    `url` is for people and holds no password. `prepare` is called before each start.
+    `url` is for people and holds no password. `prepare` is called before each start, `furnish` when the part is well
+    for the first time, before the others may need it.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Part:
     log: Path | None = None
     account: Account | None = None
     prepare: Callable[[], None] = lambda: None
+    furnish: Callable[[], None] = lambda: None
 
 
 def postgres_url(settings: Settings) -> str:
@@ -100,7 +104,9 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     """Return the parts; the first is Postgres, without which the others can't start."""
     environment = process_environment(settings, code_server_port=ports.code_server)
 
-    def python_part(name: str, *command: str, url: str, probe: health.Probe) -> Part:
+    def python_part(
+        name: str, *command: str, url: str, probe: health.Probe, prepare: Callable[[], None] = lambda: None
+    ) -> Part:
         return Part(
             name=name,
             url=url,
@@ -108,6 +114,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
             command=(sys.executable, "-m", *command),
             environment=environment,
             log=settings.logs / f"{name}.log",
+            prepare=prepare,
         )
 
     workspace = str(settings.dagster_home / "workspace.yaml")
@@ -115,13 +122,14 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
     webserver = ("dagster_webserver", "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
     webserver_url = f"http://{LOOPBACK}:{ports.webserver}"
     return (
-        _postgres_part(settings),
+        _postgres_part(settings, furnish=partial(make_schema, environment)),
         python_part(
             "code-server",
             *code_server,
             *("-h", LOOPBACK, "-p", str(ports.code_server)),
             url=f"grpc://{LOOPBACK}:{ports.code_server}",
             probe=health.code_server_probe(ports.code_server),
+            prepare=partial(end_code_holders, settings.state),
         ),
         python_part(
             "daemon",
@@ -155,12 +163,13 @@ def _without_secrets(url: str) -> str:
     return place.render_as_string()
 
 
-def _postgres_part(settings: Settings) -> Part:
+def _postgres_part(settings: Settings, *, furnish: Callable[[], None]) -> Part:
     if settings.postgres_url:
         return Part(
             name="postgres",
             url=_without_secrets(settings.postgres_url),
             probe=health.postgres_probe(settings.postgres_url),
+            furnish=furnish,
         )
     server = embedded_postgres(settings)
     return Part(
@@ -172,4 +181,5 @@ def _postgres_part(settings: Settings) -> Part:
         log=settings.logs / "postgres.log",
         account=server.account,
         prepare=server.prepare,
+        furnish=furnish,
     )

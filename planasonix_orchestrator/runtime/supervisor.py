@@ -54,7 +54,7 @@ class PartKeeper:
         return self.process.pid if self.process else None
 
     async def keep(self) -> None:
-        """Run the part for ever; `PartError` if it can't be started for the first time."""
+        """Run the part for ever; `PartError` if it can't be started, or furnished, for the first time."""
         delay = self._pace.first_delay
         was_well = False
         while True:
@@ -65,6 +65,8 @@ class PartKeeper:
             if reason is None:
                 if was_well:
                     self._tell(f"{self.part.name} is back{f' (pid {self.pid})' if self.pid else ''}.")
+                else:
+                    await asyncio.to_thread(self.part.furnish)
                 was_well = True
                 since = asyncio.get_running_loop().time()
                 self.well.set()

@@ -45,6 +45,8 @@ class Stack:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
+        if not line:  # it could not start
+            self.end()
         assert line, self.errors.read_text()
         ready = json.loads(line)
         self.parts: dict[str, dict[str, Any]] = {part["name"]: part for part in ready["parts"]}

@@ -42,6 +42,16 @@ def test_a_killed_part_comes_back_with_history_intact(stack: Stack, earlier: str
     wait_until(lambda: stack.status(earlier) == "succeeded")
     wait_until(lambda: stack.api("/readyz") is not None, what=lambda: stack.api("/livez"))
     stack.run_once()
+    assert len(code_holders(stack)) == 1, "the code server that was killed has left a process"
+
+
+def code_holders(stack: Stack) -> list[int]:
+    """The processes that hold the code for the code server."""
+    found = []
+    for process in stack.processes():
+        with suppress(psutil.NoSuchProcess):  # one that has just ended
+            found += [process.pid] if "dagster api grpc" in " ".join(process.cmdline()) else []
+    return found
 
 
 def current_pid(stack: Stack, name: str) -> int:

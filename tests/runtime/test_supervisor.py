@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -86,6 +87,36 @@ def test_the_others_wait_for_the_first(tmp_path: Path) -> None:
         assert (tmp_path / "first.pid").stat().st_mtime <= (tmp_path / "second.pid").stat().st_mtime
 
     asyncio.run(run_while(supervisor, scene=lambda: asyncio.ensure_future(scene())))
+
+
+def test_a_part_is_furnished_once_before_the_others_start(tmp_path: Path) -> None:
+    """Not when it comes back: what it was given then is still there."""
+    furnished: list[bool] = []
+    first = replace(part("first", state=tmp_path), furnish=lambda: furnished.append((tmp_path / "second.pid").exists()))
+    told: list[str] = []
+    supervisor = Supervisor([first, part("second", state=tmp_path)], state=tmp_path, tell=told.append, pace=QUICK)
+
+    async def scene() -> None:
+        killed = supervisor.keepers[0].pid
+        assert killed is not None
+        psutil.Process(killed).kill()
+        await wait_until(lambda: any("first is back" in line for line in told))
+
+    asyncio.run(run_while(supervisor, scene=lambda: asyncio.ensure_future(scene())))
+    assert furnished == [False]
+
+
+def test_a_part_that_can_not_be_furnished_ends_the_stack(tmp_path: Path) -> None:
+    """Its error is told, and no process is left."""
+
+    def fail() -> None:
+        raise PartError("first", reason="could not be given its tables", log=None, tail=())
+
+    first = replace(part("first", state=tmp_path), furnish=fail)
+    supervisor = Supervisor([first], state=tmp_path, tell=lambda _: None, pace=QUICK)
+    with pytest.raises(PartError, match="could not be given its tables"):
+        asyncio.run(supervisor.run())
+    assert not psutil.pid_exists(int((tmp_path / "first.pid").read_text()))
 
 
 def test_a_part_that_dies_is_started_again_and_it_is_said(tmp_path: Path) -> None:
