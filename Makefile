@@ -66,7 +66,7 @@ screenshots: install ## Take the pictures in docs/images of the Dagster UI (inst
 
 .PHONY: lock
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile --quiet pyproject.toml --group dev --all-extras --no-emit-index-url --no-annotate --no-header \
+	@uv pip compile --quiet pyproject.toml --group dev --extra postgres --extra s3 --no-emit-index-url --no-annotate --no-header \
 		--python-version 3.11 --output-file requirements.lock
 
 .PHONY: clean

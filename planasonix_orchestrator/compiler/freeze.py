@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from planasonix_orchestrator.compiler.draft import Draft
@@ -12,6 +13,13 @@ from planasonix_orchestrator.graph.execution import ExecutorDocument
 _WITHOUT_MEANING = {"project_id", "folder_id", "created_at", "updated_at", "status"}
 
 _YOUNGER_KEYS = ("maxConcurrentRuns", "timeoutSeconds", "executor")  # unsaid, they leave a version what it always was
+# Likewise those of triggers and of their configs, by what they are unless somebody says otherwise.
+_YOUNGER_TRIGGER_KEYS: Mapping[str, Any] = {"environmentId": None}
+_YOUNGER_CONFIG_KEYS: Mapping[str, Any] = {
+    "pathsFormat": "commas",
+    "ignoreExisting": False,
+    **dict.fromkeys(("endpointUrl", "region", "accessKeyId", "secretAccessKey")),
+}
 
 
 def freeze(draft: Draft) -> PipelinePlan:
@@ -67,8 +75,17 @@ def document_version(document: PipelineDocument) -> str:
     for key in _YOUNGER_KEYS:
         if meaning[key] is None:
             del meaning[key]
+    for trigger in meaning["triggers"]:
+        _drop_unsaid(trigger, _YOUNGER_TRIGGER_KEYS)
+        _drop_unsaid(trigger["config"], _YOUNGER_CONFIG_KEYS)
     canonical = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _drop_unsaid(part: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
+    for key, value in unsaid.items():
+        if part.get(key, value) == value:
+            part.pop(key, None)
 
 
 def _variable(name: str, variable: VariableDocument) -> PlanVariable:

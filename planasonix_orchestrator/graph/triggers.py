@@ -3,9 +3,10 @@
 Source of the kinds and what they can be told: `shared/API.md`, section 5.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from planasonix_orchestrator.graph.model import (
     DocumentModel,
@@ -19,6 +20,13 @@ from planasonix_orchestrator.graph.model import (
 Globs = Annotated[tuple[Identifier, ...], Field(strict=False)]
 
 
+def _plain_address(url: str) -> str:
+    """Refuse what is no address, and one that holds a user's name or password."""
+    if not re.fullmatch(r"https?://[^@/?#\s]+/?", url):
+        raise ValueError("must be an address such as http://localhost:9000, without credentials")
+    return url
+
+
 class ArrivalConfig(DocumentModel):
     """What all triggers on new files share: which files count, how often to look, and how to batch them."""
 
@@ -26,9 +34,15 @@ class ArrivalConfig(DocumentModel):
     exclude: Globs = Field(default=(), description="Globs of files that don't, even though `include` has them.")
     poll_interval_seconds: float = Field(default=60, ge=1, strict=False, description="How often to look.")
     batch_seconds: float = Field(default=0, ge=0, strict=False, description="Wait this long for more files.")
-    batch_files: int | None = Field(default=None, ge=1, description="Start at once when so many have arrived.")
-    paths_variable: VariableName | None = Field(
-        default=None, description="The variable that receives the paths, joined by commas."
+    batch_files: int | None = Field(
+        default=None, ge=1, le=10_000, description="Start at once when so many have arrived; no run gets more of them."
+    )
+    paths_variable: VariableName | None = Field(default=None, description="The variable that receives the paths.")
+    paths_format: Literal["commas", "json"] = Field(
+        default="commas", description="Paths joined by commas, or a JSON list, which tells paths with commas apart."
+    )
+    ignore_existing: bool = Field(
+        default=False, description="What lies there when it looks for the first time starts no run."
     )
 
 
@@ -47,6 +61,26 @@ class BucketConfig(ArrivalConfig):
 
     bucket: Identifier
     prefix: str = Field(default="", description="Only objects whose key begins so.")
+
+
+class S3Config(BucketConfig):
+    """New objects in a bucket of S3, or of another store that speaks its protocol.
+
+    Without keys, boto's own ways to find them count: variables, profiles, the machine's role.
+    """
+
+    endpoint_url: Annotated[str, AfterValidator(_plain_address)] | None = Field(
+        default=None, description="The address of a store that is not Amazon's."
+    )
+    region: Identifier | None = None
+    access_key_id: EnvironmentSecret | None = None
+    secret_access_key: EnvironmentSecret | None = None
+
+    @model_validator(mode="after")
+    def _has_both_keys(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("give both 'accessKeyId' and 'secretAccessKey', or neither")
+        return self
 
 
 class ContainerConfig(ArrivalConfig):
@@ -75,6 +109,7 @@ class BaseTrigger(DocumentModel):
     id: Annotated[str, Field(pattern=r"^trg_[A-Za-z0-9_-]+$")]
     name: str | None = None
     enabled: bool = True
+    environment_id: Identifier | None = Field(default=None, description="The environment of the runs that it starts.")
     variables: dict[str, VariableValue] = Field(default_factory=dict, description="Set for the runs that it starts.")
 
 
@@ -92,10 +127,17 @@ class WebhookTrigger(BaseTrigger):
     config: WebhookConfig
 
 
-class BucketTrigger(BaseTrigger):
-    """Starts the pipeline when objects arrive in a bucket."""
+class S3Trigger(BaseTrigger):
+    """Starts the pipeline when objects arrive in a bucket of S3."""
 
-    trigger_type: Literal["s3", "gcs"]
+    trigger_type: Literal["s3"]
+    config: S3Config
+
+
+class GcsTrigger(BaseTrigger):
+    """Starts the pipeline when objects arrive in a bucket of Google Cloud Storage."""
+
+    trigger_type: Literal["gcs"]
     config: BucketConfig
 
 
@@ -114,6 +156,6 @@ class UpstreamTrigger(BaseTrigger):
 
 
 TriggerDocument = Annotated[
-    FileWatcherTrigger | WebhookTrigger | BucketTrigger | ContainerTrigger | UpstreamTrigger,
+    FileWatcherTrigger | WebhookTrigger | S3Trigger | GcsTrigger | ContainerTrigger | UpstreamTrigger,
     Field(discriminator="trigger_type"),
 ]

@@ -18,6 +18,12 @@ from tests.compiler.nodes import CATALOG
 COPY: Node = {"type": "transform.copy"}
 
 
+TRIGGERS = [
+    {"id": "trg_f", "triggerType": "file_watcher", "config": {"path": "in"}},
+    {"id": "trg_s", "triggerType": "s3", "config": {"bucket": "b"}},
+]
+
+
 def test_steps_stand_after_what_they_read(tmp_path: Path) -> None:
     """The order is topological, and the document's where the graph leaves it open."""
     nodes = {"c": SHELF, "b": KEEP, "z": NUMBERS, "a": NUMBERS}
@@ -131,6 +137,26 @@ def test_the_explanation_is_json(tmp_path: Path) -> None:
     assert explained["branches"] == [{"nodeId": "b", "into": ["x", "y"]}]
     assert explained["stages"] == [{"stage": 1, "steps": ["a", "b", "x", "y"], "keeps": [], "writes": ["x", "y"]}]
     assert all(step["storageReason"] for step in explained["steps"])
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "same"),
+    [
+        (0, {"environmentId": None}, True),
+        (0, {"environmentId": "prod"}, False),
+        (0, {"config": {"path": "in", "ignoreExisting": False, "pathsFormat": "commas"}}, True),
+        (0, {"config": {"path": "in", "ignoreExisting": True}}, False),
+        (1, {"config": {"bucket": "b", "endpointUrl": None}}, True),
+        (1, {"config": {"bucket": "b", "endpointUrl": "http://localhost:9000"}}, False),
+    ],
+)
+def test_what_a_trigger_does_not_say_leaves_the_version(
+    tmp_path: Path, number: int, change: dict[str, Any], same: bool
+) -> None:
+    """Documents from before a key came to be keep their version; this one had it then."""
+    triggers = [dict(each) for each in TRIGGERS]
+    triggers[number].update(change)
+    assert (_version(tmp_path, {"triggers": triggers}) == "33ebc5fefa52e138") is same
 
 
 def _version(folder: Path, change: dict[str, Any]) -> str:
