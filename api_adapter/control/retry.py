@@ -30,7 +30,17 @@ from planasonix_orchestrator.contract.metadata import DOCUMENT, VARIABLES_RESOUR
 from planasonix_orchestrator.contract.names import decode_name
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline
 from planasonix_orchestrator.contract.resolution import environment_named
+from planasonix_orchestrator.contract.slices import SLICE_TAGS
 from planasonix_orchestrator.contract.starting import run_id_of_retry, run_id_of_retry_key
+
+# What a retry has in common with the run that it retries: the slice that both are for, and who waits for whom.
+_OF_PARENT = (
+    tag_names.ENVIRONMENT_ID,
+    PRIORITY_TAG,
+    tag_names.SCHEDULE_ID,
+    *SLICE_TAGS.values(),
+    tag_names.LIMITED_BY,
+)
 
 
 class Retrier:
@@ -127,7 +137,7 @@ class Retrier:
             PARENT_RUN_ID_TAG: parent.run_id,
             ROOT_RUN_ID_TAG: root_id,
         }
-        for name in (tag_names.ENVIRONMENT_ID, PRIORITY_TAG):
+        for name in _OF_PARENT:
             if name in parent.tags:
                 tags[name] = parent.tags[name]
         if order.from_failure and nodes is not None:

@@ -13,7 +13,12 @@ from planasonix_orchestrator.graph.execution import ExecutorDocument
 _WITHOUT_MEANING = {"project_id", "folder_id", "created_at", "updated_at", "status"}
 
 _YOUNGER_KEYS = ("maxConcurrentRuns", "timeoutSeconds", "executor")  # unsaid, they leave a version what it always was
-# Likewise those of triggers and of their configs, by what they are unless somebody says otherwise.
+# Likewise those of schedules, of triggers and of their configs, by what they are unless somebody says otherwise.
+_YOUNGER_SCHEDULE_KEYS: Mapping[str, Any] = {
+    "catchUp": "latest",
+    "catchUpLimit": 100,
+    **dict.fromkeys(("name", "deadlineSeconds", "environmentId")),
+}
 _YOUNGER_TRIGGER_KEYS: Mapping[str, Any] = {"environmentId": None}
 _YOUNGER_CONFIG_KEYS: Mapping[str, Any] = {
     "pathsFormat": "commas",
@@ -75,6 +80,8 @@ def document_version(document: PipelineDocument) -> str:
     for key in _YOUNGER_KEYS:
         if meaning[key] is None:
             del meaning[key]
+    for schedule in meaning["schedules"]:
+        _drop_unsaid(schedule, _YOUNGER_SCHEDULE_KEYS)
     for trigger in meaning["triggers"]:
         _drop_unsaid(trigger, _YOUNGER_TRIGGER_KEYS)
         _drop_unsaid(trigger["config"], _YOUNGER_CONFIG_KEYS)

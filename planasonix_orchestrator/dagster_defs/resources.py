@@ -23,6 +23,7 @@ from planasonix_orchestrator.dagster_defs.variables import (
     find_environment,
     run_of,
     shown_default,
+    variables_of_slice,
 )
 from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.settings import Settings
@@ -90,7 +91,7 @@ def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinit
             plan,
             surroundings=replace(surroundings, connections=surroundings.connections.bound(bindings)),
             session=getattr(context.resources, SESSION_RESOURCE),
-            variables=getattr(context.resources, VARIABLES_RESOURCE),
+            variables={**variables_of_slice(context), **getattr(context.resources, VARIABLES_RESOURCE)},
             run_id=run_of(context).run_id,
             configs=_given_configs(plan, run_of(context).run_config),
         )

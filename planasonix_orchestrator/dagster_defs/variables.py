@@ -25,6 +25,7 @@ from planasonix_orchestrator.contract.resolution import (
     environment_named,
     resolve_variables,
 )
+from planasonix_orchestrator.contract.slices import slice_at, slice_values
 from planasonix_orchestrator.contract.tags import ENVIRONMENT_ID
 from planasonix_orchestrator.contract.values import VariableValue
 from planasonix_orchestrator.errors import PlanasonixError
@@ -82,6 +83,22 @@ def build_variables(plan: PipelinePlan, *, environments: PublishedEnvironments) 
         config_schema=Shape(fields),
         description="The values that `{{ name }}` stands for in this run.",
     )
+
+
+def variables_of_slice(context: InitResourceContext) -> Mapping[str, VariableValue]:
+    """Return what `{{ scheduled_at }}` and its like stand for in a run, whether or not a schedule has started it.
+
+    A run that is for no slice is for the moment at which it was created; a retry, for that of the run that it retries.
+    """
+    run = run_of(context)
+    values = slice_values(run.tags)
+    if values is not None:
+        return values
+    if context.instance is None:
+        raise RuntimeError("a run is created in an instance")
+    ids = [run_id for run_id in (run.root_run_id, run.run_id) if run_id is not None]
+    records = (context.instance.get_run_record_by_id(run_id) for run_id in ids)
+    return slice_at(next(record.create_timestamp for record in records if record is not None))
 
 
 def _tell_environment(

@@ -67,13 +67,28 @@ class ScheduleDocument(DocumentModel):
     """A cron schedule that starts the pipeline."""
 
     id: Annotated[str, Field(pattern=r"^sch_[A-Za-z0-9_-]+$")]
+    name: str | None = Field(default=None, description="What people call it; the id if none is given.")
     cron_expression: str = Field(description="Five fields: minute, hour, day of month, month, day of week.")
     timezone: str = Field(default="UTC", description="An IANA time zone name.")
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether it is on until somebody switches it.")
     overlap: Literal["skip", "queue", "allow"] = Field(
         default="queue", description="What happens when the last run is still going on."
     )
-    variables: dict[str, VariableValue] = Field(default_factory=dict)
+    catch_up: Literal["none", "latest", "all"] = Field(
+        default="latest", description="Which fires are made up for that were missed while the scheduler was away."
+    )
+    catch_up_limit: int = Field(
+        default=100, ge=1, le=1000, description="The most that `all` makes up for at once, the newest of them."
+    )
+    deadline_seconds: float | None = Field(
+        default=None, gt=0, strict=False, description="A run that goes on so long after it was due is told as late."
+    )
+    environment_id: Identifier | None = Field(
+        default=None, description="The environment of its runs; the default one if none is given."
+    )
+    variables: dict[str, VariableValue] = Field(
+        default_factory=dict, description="Set for its runs; texts may hold `{{ ds }}` and the other slice variables."
+    )
 
 
 class PipelineDocument(DocumentModel):

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from planasonix_orchestrator.graph.reading import problems_in, read_file, valida
 from planasonix_orchestrator.graph.repair import STAND_IN, repair_pipeline
 from planasonix_orchestrator.graph.rules import check_document
 from planasonix_orchestrator.graph.source import DocumentPath, Fault, ParsedSource, SourceMap
+from planasonix_orchestrator.graph.validation import nearest
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -79,7 +80,7 @@ def load_files(files: Sequence[Path], *, beside: Path | None) -> LoadedFolder:
     loaded = [result.pipeline for result in results if result.pipeline]
     clashes = (*_clashes(loaded), *_starter_clashes(loaded))
     problems = (*(problem for result in results for problem in result.problems), *clashes)
-    return _gather(loaded, problems=problems, beside=beside)
+    return _gather(loaded, problems=problems, beside=beside, check_beside=_strange_environments)
 
 
 def load_document(data: Mapping[str, Any], *, folder: Path) -> LoadedFolder:
@@ -131,13 +132,23 @@ def _check(parsed: ParsedSource, *, file: Path | None, updated_at: datetime | No
     return _Result(LoadedPipeline(document=document, file=file, source=parsed.source, updated_at=updated_at), problems)
 
 
-def _gather(loaded: Sequence[LoadedPipeline], *, problems: Sequence[Problem], beside: Path | None) -> LoadedFolder:
-    """Return the pipelines as a folder: those of which no problem speaks, the others, and what is beside them."""
-    bad_files = {problem.file for problem in problems}
+def _gather(
+    loaded: Sequence[LoadedPipeline],
+    *,
+    problems: Sequence[Problem],
+    beside: Path | None,
+    check_beside: Callable[[Sequence[LoadedPipeline], LoadedEnvironments], Iterable[Problem]] = lambda _, __: (),
+) -> LoadedFolder:
+    """Return the pipelines as a folder: those of which no problem speaks, the others, and what is beside them.
+
+    `check_beside` yields further problems of pipelines, which show beside the environments.
+    """
     connections = load_connections(beside)
     environments = load_environments(
         beside, connections=connections, pipelines=[pipeline.document for pipeline in loaded]
     )
+    problems = (*problems, *check_beside(loaded, environments))
+    bad_files = {problem.file for problem in problems}
     return LoadedFolder(
         pipelines=tuple(pipeline for pipeline in loaded if _name(pipeline.file) not in bad_files),
         connections=connections.document,
@@ -175,6 +186,23 @@ def _clashes(pipelines: Iterable[LoadedPipeline]) -> Iterator[Problem]:
                     + ", ".join(str(other.file) for other in others),
                     path=(kind,),
                     hint=f"give each pipeline its own {kind}",
+                )
+
+
+def _strange_environments(pipelines: Sequence[LoadedPipeline], environments: LoadedEnvironments) -> Iterator[Problem]:
+    """Yield the problems of schedules whose environment does not exist; who only runs a document has no use for them.
+
+    One that has problems itself exists: they are told at its own place.
+    """
+    known = {*environments.document.environments, *environments.faulty}
+    for pipeline in pipelines if environments.readable else ():
+        for index, schedule in enumerate(pipeline.document.schedules):
+            if schedule.environment_id is not None and schedule.environment_id not in known:
+                yield pipeline.problem(
+                    code="unknown_environment",
+                    message=f"environment {schedule.environment_id!r} does not exist",
+                    path=("schedules", index, "environmentId"),
+                    hint=nearest(schedule.environment_id, known) or "declare it in environments.yaml",
                 )
 
 

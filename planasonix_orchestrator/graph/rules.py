@@ -1,5 +1,6 @@
 """Rules that hold for any pipeline, whatever its node types: each a function from a document to its faults."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -8,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from planasonix_orchestrator.contract.slices import SLICE_VARIABLES, fill_slice, slice_at
 from planasonix_orchestrator.contract.values import VariableValueError, parse_value
 from planasonix_orchestrator.graph.document import PipelineDocument
-from planasonix_orchestrator.graph.model import VariableValue
 from planasonix_orchestrator.graph.source import DocumentPath, Fault
 from planasonix_orchestrator.graph.topology import find_cycles, print_cycle
 from planasonix_orchestrator.graph.validation import nearest
@@ -91,11 +92,14 @@ def check_templates(document: PipelineDocument) -> Iterator[Fault]:
     """Check that config strings name only declared variables, in well-formed templates."""
     for index, node in enumerate(document.nodes):
         for path, text in _strings(node.config, ("nodes", index, "config")):
-            yield from _template_faults(text, path, known=document.variables)
+            yield from _template_faults(text, path, known=document.variables, beside=SLICE_VARIABLES)
 
 
 def check_schedules(document: PipelineDocument) -> Iterator[Fault]:
-    """Check that a schedule's cron expression and time zone exist, and the variables that it sets."""
+    """Check that a schedule's cron expression and time zone exist, and the variables that it sets.
+
+    Their texts may hold templates, of a slice's variables only.
+    """
     for index, schedule in enumerate(document.schedules):
         path = ("schedules", index)
         if fault := _cron_fault(schedule.cron_expression):
@@ -109,7 +113,15 @@ def check_schedules(document: PipelineDocument) -> Iterator[Fault]:
             hint = "an IANA name such as UTC or Europe/Berlin"
             message = f"unknown time zone {schedule.timezone!r}"
             yield Fault(code="unknown_timezone", message=message, path=(*path, "timezone"), hint=hint)
-        yield from _setting_faults(schedule.variables, document, path=path)
+        sound: dict[str, object] = {}
+        for name, value in schedule.variables.items():
+            text = value if isinstance(value, str) else ""
+            place = (*path, "variables", name)
+            faults = [*_template_faults(text, place, known=SLICE_VARIABLES, declarable=False)]
+            yield from faults
+            if not faults:
+                sound[name] = fill_slice(value, values=_ANY_SLICE)
+        yield from _setting_faults(sound, document, path=path)
 
 
 def check_triggers(document: PipelineDocument) -> Iterator[Fault]:
@@ -138,6 +150,10 @@ RULES: tuple[Callable[[PipelineDocument], Iterable[Fault]], ...] = (
 )
 
 
+_ANY_SLICE = slice_at(datetime(2000, 1, 1, tzinfo=UTC))
+_NOT_DAGSTERS = re.compile(r"\bLW\b|\b[A-Z0-9]+L\b")  # which others take: the last weekday, the last Friday
+
+
 def _strings(value: Any, path: DocumentPath) -> Iterator[tuple[DocumentPath, str]]:
     if isinstance(value, str):
         yield path, value
@@ -149,24 +165,29 @@ def _strings(value: Any, path: DocumentPath) -> Iterator[tuple[DocumentPath, str
             yield from _strings(item, (*path, index))
 
 
-def _template_faults(text: str, path: DocumentPath, *, known: Iterable[str]) -> Iterator[Fault]:
+def _template_faults(
+    text: str, path: DocumentPath, *, known: Iterable[str], beside: Iterable[str] = (), declarable: bool = True
+) -> Iterator[Fault]:
+    """Yield what is wrong with the templates of a text; `beside` are names that go without saying."""
     try:
         names = variables_in(text)
     except TemplateError as error:
         yield Fault(code="malformed_template", message=str(error), path=path)
         return
     for name in names:
-        if name not in known:
-            yield _unknown_variable(name, path, known=known)
+        if name not in known and name not in beside:
+            yield _unknown_variable(name, path, known=known, declarable=declarable)
 
 
-def _unknown_variable(name: str, path: DocumentPath, *, known: Iterable[str]) -> Fault:
-    hint = nearest(name, known) or f"declare it: variables: {{{name}: {{type: string}}}}"
+def _unknown_variable(name: str, path: DocumentPath, *, known: Iterable[str], declarable: bool = True) -> Fault:
+    hint = nearest(name, known)
+    if hint is None and declarable:
+        hint = f"declare it: variables: {{{name}: {{type: string}}}}"
     return Fault(code="unknown_variable", message=f"unknown variable {name!r}", path=path, hint=hint)
 
 
 def _setting_faults(
-    settings: Mapping[str, VariableValue], document: PipelineDocument, *, path: DocumentPath
+    settings: Mapping[str, object], document: PipelineDocument, *, path: DocumentPath
 ) -> Iterator[Fault]:
     for name, value in settings.items():
         place = (*path, "variables", name)
@@ -188,6 +209,8 @@ def _cron_fault(expression: str) -> str | None:
         CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         return str(error).lower()
+    if foreign := _NOT_DAGSTERS.search(expression.upper()):
+        return f"Dagster does not know {foreign.group()}"
     return None
 
 

@@ -74,3 +74,17 @@ def test_other_documents_of_the_folder_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [")
     (tmp_path / "twin.yaml").write_text(TEXT)
     assert compiled(plan.document, tmp_path).version == plan.version
+
+
+def test_what_a_schedule_does_not_say_leaves_the_version_as_it_was(tmp_path: Path) -> None:
+    """The keys that schedules got later; saying them changes it, unless they say what goes without saying."""
+    schedule = {"id": "sch_a", "cronExpression": "0 2 * * *"}
+
+    def version(**more: Any) -> str:
+        text = document({"a": NUMBERS, "b": KEEP, "c": SHELF}, "a>b", "b>c", schedules=[{**schedule, **more}])
+        return plan_of(tmp_path, text).version
+
+    assert version() == "5b13bf1e4cc6a2c9"
+    assert version(catchUp="latest", catchUpLimit=100) == version()
+    changes: list[dict[str, Any]] = [{"name": "A"}, {"catchUp": "all"}, {"catchUpLimit": 5}, {"deadlineSeconds": 5}]
+    assert len({version(), *(version(**change) for change in changes)}) == 5

@@ -1,6 +1,7 @@
 """Runs of jobs: rows flow, figures are reported, errors are told."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.contract.slices import SLICE_VARIABLES, format_moment, slice_tags, slice_values
 from planasonix_orchestrator.contract.tags import PIPELINE_VERSION
 from tests.dagster_defs.pipelines import (
     Document,
@@ -22,6 +24,7 @@ from tests.dagster_defs.pipelines import (
     node,
 )
 
+DAY = timedelta(days=1)
 CHAIN = document(
     [
         node("load-data", "source.numbers", rows="{{ rows }}", label="x"),
@@ -91,6 +94,37 @@ def test_a_run_sets_variables(folder: Path) -> None:
     result = execute(job_of(CHAIN, folder=folder), run_config=given)
     assert metadata_of(result, "load_x2d_data")[metadata.ROWS_OUT] == 8
     assert metadata_of(result, "in_")[metadata.ROWS_OUT] == 1
+
+
+@pytest.mark.parametrize("name", SLICE_VARIABLES)
+def test_a_run_knows_the_slice_that_it_is_for(folder: Path, name: str) -> None:
+    """Its tags say it, and config strings insert it undeclared."""
+    due = datetime(2025, 3, 30, 22, 30, tzinfo=UTC)
+    tags = slice_tags(due, previous=due - DAY, following=due + DAY, timezone="Europe/Berlin")
+    values = slice_values(tags)
+    assert values is not None
+    assert rows_where(f"'{{{{ {name} }}}}' = '{values[name]}'", folder=folder, tags=tags) == 4
+
+
+def test_a_run_without_a_slice_is_for_the_moment_of_its_creation(folder: Path) -> None:
+    """A retry is for that of the run that it retries, so that it writes to the same place."""
+    before = format_moment(datetime.now(UTC))
+    same = "'{{ scheduled_at }}' = '{{ next_scheduled_at }}' AND '{{ ds }}' = left('{{ previous_scheduled_at }}', 10)"
+    assert rows_where(f"{same} AND '{{{{ scheduled_at }}}}' >= '{before}'", folder=folder) == 4
+
+
+def test_a_declared_variable_of_the_same_name_wins(folder: Path) -> None:
+    """Pipelines that had a variable of their own keep it."""
+    assert rows_where("'{{ ds }}' = 'mine'", folder=folder, variables={"ds": {"default": "mine"}}) == 4
+
+
+def rows_where(expression: str, *, folder: Path, tags: dict[str, str] | None = None, **more: Any) -> int:
+    """How many of four rows a filter lets through."""
+    nodes = [node("a", "source.numbers", rows=4), node("b", "transform.keep", expression=expression)]
+    result = execute(job_of(document(nodes, ("a", "b"), **more), folder=folder), tags=tags)
+    assert result.success
+    rows: int = metadata_of(result, "b")[metadata.ROWS_OUT]
+    return rows
 
 
 def test_a_run_may_change_a_nodes_config(folder: Path) -> None:

@@ -205,3 +205,22 @@ def test_a_document_at_hand_is_loaded_beside_the_environments(folder: Path) -> N
     data = {**DOCUMENT, "id": "pl_b"}
     (problem,) = load_document(data, folder=folder).environments.problems
     assert "'limit' is integer in pipeline 'pl_b'" in problem.message
+
+
+def test_the_environment_of_a_schedule_exists(folder: Path) -> None:
+    """One that does not is a problem of the pipeline; one with problems of its own is told at its own place."""
+    schedules = [
+        {"id": f"sch_{name}", "cronExpression": "0 2 * * *", "environmentId": name} for name in ("test", "tset", "bad")
+    ]
+    (folder / "a.json").write_text(json.dumps({**DOCUMENT, "schedules": schedules}))
+    text = "environments: {test: {}, bad: {connections: {conn_none: conn_pg}}}"
+    (problem,) = [each for each in loaded(folder, text).problems if each.file == str(folder / "a.json")]
+    assert (problem.code, problem.path) == ("unknown_environment", "$.schedules[1].environmentId")
+    assert problem.hint == "did you mean 'test'?"
+    assert loaded(folder, text).pipelines == ()
+
+
+def test_a_document_at_hand_runs_whatever_its_schedules_name(folder: Path) -> None:
+    """The environment of a schedule may be gone by the time that a run of another one starts."""
+    schedule = {"id": "sch_a", "cronExpression": "0 2 * * *", "environmentId": "gone"}
+    assert load_document({**DOCUMENT, "schedules": [schedule]}, folder=folder).pipelines != ()
