@@ -190,20 +190,21 @@ def _clashes(pipelines: Iterable[LoadedPipeline]) -> Iterator[Problem]:
 
 
 def _strange_environments(pipelines: Sequence[LoadedPipeline], environments: LoadedEnvironments) -> Iterator[Problem]:
-    """Yield the problems of schedules whose environment does not exist; who only runs a document has no use for them.
+    """Yield the problems of schedules and triggers whose environment does not exist.
 
-    One that has problems itself exists: they are told at its own place.
+    One that has problems itself does: they are told at its own place. Who only runs a document has no use for these.
     """
     known = {*environments.document.environments, *environments.faulty}
     for pipeline in pipelines if environments.readable else ():
-        for index, schedule in enumerate(pipeline.document.schedules):
-            if schedule.environment_id is not None and schedule.environment_id not in known:
-                yield pipeline.problem(
-                    code="unknown_environment",
-                    message=f"environment {schedule.environment_id!r} does not exist",
-                    path=("schedules", index, "environmentId"),
-                    hint=nearest(schedule.environment_id, known) or "declare it in environments.yaml",
-                )
+        for kind in ("schedules", "triggers"):
+            for index, starter in enumerate(getattr(pipeline.document, kind)):
+                if starter.environment_id not in {None, *known}:
+                    yield pipeline.problem(
+                        code="unknown_environment",
+                        message=f"environment {starter.environment_id!r} does not exist",
+                        path=(kind, index, "environmentId"),
+                        hint=nearest(starter.environment_id, known) or "declare it in environments.yaml",
+                    )
 
 
 def _starter_clashes(pipelines: Iterable[LoadedPipeline]) -> Iterator[Problem]:

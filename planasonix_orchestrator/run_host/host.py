@@ -241,11 +241,12 @@ class RunHost:
         for each in await self._ask(self._ledger.in_flight, list(self._runs)):
             taken.add(each)
         while free > 0:
-            full_pipelines, full_environments = taken.full()
+            full = taken.full()
             candidates = await asyncio.to_thread(
                 self._ledger.queued,
-                full_pipelines=full_pipelines,
-                full_environments=full_environments,
+                full_pipelines=full.pipelines,
+                full_environments=full.environments,
+                full_limits=full.own_limits,
                 default_environment=limits.default_environment,
                 limit=free,
             )

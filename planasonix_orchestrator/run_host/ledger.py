@@ -38,11 +38,12 @@ class UnfinishedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRun:
-    """A run that waits for capacity."""
+    """A run that waits for capacity. `limited_by` is what its tag LIMITED_BY says."""
 
     run_id: str
     pipeline_id: str | None
     environment_id: str | None
+    limited_by: str | None
 
 
 class Ledger:
@@ -70,29 +71,30 @@ class Ledger:
         """Return where runs that hold a slot belong."""
         with self._connect() as connection:
             rows = connection.execute(_PLACES, {"run_ids": list(run_ids)}) if run_ids else ()
-            return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
+            return [_queued_run(*each) for each in rows]
 
     def queued(
         self,
         *,
         full_pipelines: Collection[str],
         full_environments: Collection[str],
+        full_limits: Collection[str],
         default_environment: str | None,
         limit: int,
     ) -> Sequence[QueuedRun]:
         """Return the runs to start next, the most urgent first, among equals the oldest; none of a full place.
 
-        Runs that name no environment are of the default one.
+        `full_limits` are values of LIMITED_BY. Runs that name no environment are of the default one.
         """
         parameters = {
             "default_environment": default_environment,
             "pipelines": list(full_pipelines),
             "environments": list(full_environments),
+            "limits": list(full_limits),
             "limit": limit,
         }
         with self._connect() as connection:
-            rows = connection.execute(_QUEUED, parameters)
-            return [QueuedRun(run_id=each[0], pipeline_id=each[1], environment_id=each[2]) for each in rows]
+            return [_queued_run(*each) for each in connection.execute(_QUEUED, parameters)]
 
     def run(self, run_id: str) -> DagsterRun | None:
         """Return a run."""
@@ -156,17 +158,26 @@ class Ledger:
             storage.free_concurrency_slots_for_run(run_id)
 
 
+def _queued_run(run_id: str, pipeline_id: str | None, environment_id: str | None, limited_by: str | None) -> QueuedRun:
+    return QueuedRun(run_id=run_id, pipeline_id=pipeline_id, environment_id=environment_id, limited_by=limited_by)
+
+
 _UNFINISHED = text(
     "SELECT run_id, status,"
     " EXISTS (SELECT FROM run_tags WHERE run_tags.run_id = runs.run_id AND key = :grpc_info)"
     " FROM runs WHERE status IN :statuses"
 ).bindparams(bindparam("statuses", value=_NOT_QUEUED, expanding=True), grpc_info=GRPC_INFO_TAG)
 _RUNS_AND_PLACES = (
-    "SELECT runs.run_id, pipeline.value, environment.value FROM runs"
+    "SELECT runs.run_id, pipeline.value, environment.value, own.value FROM runs"
     " LEFT JOIN run_tags AS pipeline ON pipeline.run_id = runs.run_id AND pipeline.key = :pipeline_id"
     " LEFT JOIN run_tags AS environment ON environment.run_id = runs.run_id AND environment.key = :environment_id"
+    " LEFT JOIN run_tags AS own ON own.run_id = runs.run_id AND own.key = :limited_by"
 )
-_NAMES: Mapping[str, str] = {"pipeline_id": tags.PIPELINE_ID, "environment_id": tags.ENVIRONMENT_ID}
+_NAMES: Mapping[str, str] = {
+    "pipeline_id": tags.PIPELINE_ID,
+    "environment_id": tags.ENVIRONMENT_ID,
+    "limited_by": tags.LIMITED_BY,
+}
 _PLACES = text(_RUNS_AND_PLACES + " WHERE runs.run_id IN :run_ids").bindparams(
     bindparam("run_ids", expanding=True), **_NAMES
 )
@@ -176,7 +187,8 @@ _QUEUED = text(
     " WHERE runs.status = 'QUEUED'"
     "   AND NOT coalesce(pipeline.value = ANY(:pipelines), false)"
     "   AND NOT coalesce(coalesce(environment.value, :default_environment) = ANY(:environments), false)"
-    "   AND NOT EXISTS (SELECT FROM run_tags AS own"
-    "                   WHERE own.run_id = runs.run_id AND own.key = :cancel_of AND own.value = runs.run_id)"
+    "   AND NOT coalesce(own.value = ANY(:limits), false)"
+    "   AND NOT EXISTS (SELECT FROM run_tags AS cancel"
+    "                   WHERE cancel.run_id = runs.run_id AND cancel.key = :cancel_of AND cancel.value = runs.run_id)"
     " ORDER BY coalesce(priority.value, '0')::integer DESC, runs.id LIMIT :limit"
 ).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, **_NAMES)

@@ -207,16 +207,19 @@ def test_a_document_at_hand_is_loaded_beside_the_environments(folder: Path) -> N
     assert "'limit' is integer in pipeline 'pl_b'" in problem.message
 
 
-def test_the_environment_of_a_schedule_exists(folder: Path) -> None:
+def test_the_environment_of_a_schedule_or_trigger_exists(folder: Path) -> None:
     """One that does not is a problem of the pipeline; one with problems of its own is told at its own place."""
     schedules = [
         {"id": f"sch_{name}", "cronExpression": "0 2 * * *", "environmentId": name} for name in ("test", "tset", "bad")
     ]
-    (folder / "a.json").write_text(json.dumps({**DOCUMENT, "schedules": schedules}))
+    hook = {"id": "trg_a", "triggerType": "webhook", "config": {"secret": {"env": "S"}}, "environmentId": "prod"}
+    (folder / "a.json").write_text(json.dumps({**DOCUMENT, "schedules": schedules, "triggers": [hook]}))
     text = "environments: {test: {}, bad: {connections: {conn_none: conn_pg}}}"
-    (problem,) = [each for each in loaded(folder, text).problems if each.file == str(folder / "a.json")]
-    assert (problem.code, problem.path) == ("unknown_environment", "$.schedules[1].environmentId")
-    assert problem.hint == "did you mean 'test'?"
+    problems = [each for each in loaded(folder, text).problems if each.file == str(folder / "a.json")]
+    assert [(problem.code, problem.path, problem.hint) for problem in problems] == [
+        ("unknown_environment", "$.schedules[1].environmentId", "did you mean 'test'?"),
+        ("unknown_environment", "$.triggers[0].environmentId", "known: bad, test"),
+    ]
     assert loaded(folder, text).pipelines == ()
 
 

@@ -223,6 +223,25 @@ def test_no_more_runs_than_allowed_work_at_once(host: Hosted) -> None:
     assert order.index(high) < order.index(low)
 
 
+def test_runs_that_share_a_limit_wait_for_each_other(host: Hosted) -> None:
+    """At most so many as it says work at once, in the order of the queue; runs behind them are not held up."""
+    document = pipeline("shared", kind="sleep", note="notes.txt")
+    limited = [host.submit(document, planasonix__limited_by="sch_a 1") for _ in range(2)]
+    others = [host.submit(document, planasonix__limited_by=value) for value in ("sch_b 1", "sch_c none")]
+    try:
+        for run_id in (limited[0], *others):
+            host.until(run_id, "STARTED")
+        assert host.status(limited[1]) == "QUEUED"
+        host.cancel(limited[0])
+        host.until(limited[1], "STARTED")
+        assert host.status(limited[0]) == "CANCELED"
+    finally:
+        for run_id in (*limited, *others):
+            host.cancel(run_id)
+        for run_id in (*limited, *others):
+            host.until(run_id)
+
+
 def test_a_pipeline_and_an_environment_have_limits_of_their_own(host: Hosted) -> None:
     """What would be too many of a pipeline, or in an environment, waits while others start."""
     limited = {**pipeline("limited", kind="sleep", note="notes.txt"), "maxConcurrentRuns": 1}
