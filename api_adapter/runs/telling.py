@@ -7,26 +7,13 @@ from urllib.parse import quote
 from api_adapter.runs.schemas import RunError, RunMetrics, Trigger
 from api_adapter.storage import EventError, NodeRecord, RunRecord, RunStory
 from planasonix_orchestrator.contract import metadata
-from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.masking import masked
-
-# The keys of the trigger object, and the tags that hold them, the more telling first.
-_TRIGGER_TAGS = {
-    "scheduleId": (tag_names.SCHEDULE_ID, "dagster/schedule_name"),
-    "triggerId": (tag_names.TRIGGER_ID,),
-    "sensor": ("dagster/sensor_name",),
-    "backfillId": ("dagster/backfill",),
-    "user": (tag_names.USER, "user"),
-}
+from planasonix_orchestrator.contract.origins import trigger_facts
 
 
 def tell_trigger(run: RunRecord) -> Trigger:
     """Return what started a run."""
-    facts = {
-        key: value
-        for key, tags in _TRIGGER_TAGS.items()
-        if not run.is_reexecution and (value := next((run.tags[tag] for tag in tags if run.tags.get(tag)), None))
-    }
+    facts = trigger_facts(run.tags, run_id=run.dagster_id)
     parent = {"parentRunId": run.parent_id} if run.parent_id else {}
     trigger: Trigger = {"type": run.trigger, **facts, **parent}  # type: ignore[typeddict-item]
     return trigger

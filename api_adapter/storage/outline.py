@@ -16,6 +16,7 @@ from threading import Lock
 from api_adapter.storage.database import Connection, Row
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX
+from planasonix_orchestrator.contract.origins import DAGSTER_TRIGGERS, PARENT
 
 # A run that waited long between its creation and its start; an index holds these. The creation is a naive time.
 LONG_WAIT = "start_time - date_part('epoch', create_timestamp) > 3600"
@@ -37,16 +38,8 @@ PIPELINE_OF_RUN = f"""coalesce(
     (SELECT value FROM run_tags WHERE run_tags.run_id = runs.run_id AND key = '{tag_names.PIPELINE_ID}'
      ORDER BY run_tags.id DESC LIMIT 1), '{PIPELINE_PREFIX}' || pipeline_name)"""
 
-# Tags that Dagster itself sets on runs it starts, the more telling first.
-DAGSTER_TRIGGERS = {
-    "dagster/backfill": "backfill",
-    "dagster/schedule_name": "schedule",
-    "dagster/sensor_name": "sensor",
-    "dagster/parent_run_id": "retry",
-}
-PARENT = "dagster/parent_run_id"
 TRIGGER_KEYS = (tag_names.TRIGGER, tag_names.TAGS_OF, *DAGSTER_TRIGGERS)
-# `RunRecord.trigger` says the same in Python.
+# `origins.trigger_kind` says the same in Python.
 _NAMED = f"max(value) FILTER (WHERE key = '{tag_names.TRIGGER}' AND value IN {tag_names.TRIGGER_KINDS})"
 _TRIGGER_OF_TAGS = f"""CASE
     WHEN bool_or(key = '{PARENT}') AND NOT bool_or(key = 'dagster/backfill')

@@ -12,10 +12,8 @@ import orjson
 from api_adapter.storage.database import Connection, Row
 from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.outline import (
-    DAGSTER_TRIGGERS,
     LONG_WAIT,
     NEWS,
-    PARENT,
     PIPELINE_OF_RUN,
     TRIGGER_OF_RUN,
     Outline,
@@ -24,6 +22,7 @@ from api_adapter.storage.outline import (
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
 from planasonix_orchestrator.contract.names import decode_name
+from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_kind
 
 RunStatus = Literal["queued", "running", "succeeded", "failed", "canceled"]
 
@@ -76,18 +75,12 @@ class RunRecord:
     @property
     def is_reexecution(self) -> bool:
         """True for a run that Dagster has started again, which has taken over what its parent's tags say."""
-        again = PARENT in self.tags and "dagster/backfill" not in self.tags
-        return again and self.tags.get(tag_names.TAGS_OF) != self.dagster_id
+        return is_reexecution(self.tags, run_id=self.dagster_id)
 
     @property
     def trigger(self) -> str:
         """What started the run: one of `contract.tags.TRIGGER_KINDS`."""
-        if self.is_reexecution:
-            return "retry"
-        named = self.tags.get(tag_names.TRIGGER)
-        if named in tag_names.TRIGGER_KINDS:  # anybody can write anything into a tag in the Dagster UI
-            return named
-        return next((kind for tag, kind in DAGSTER_TRIGGERS.items() if tag in self.tags), "manual")
+        return trigger_kind(self.tags, run_id=self.dagster_id)
 
     @property
     def parent_id(self) -> str | None:
