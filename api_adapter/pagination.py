@@ -5,12 +5,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Hashable
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, overload
 
 from fastapi import Query
 from pydantic import BaseModel
 
 from api_adapter.errors import InvalidRequestError
+
+PositionT = TypeVar("PositionT", int, str)
 
 DEFAULT_LIMIT = 50
 MOST = 500
@@ -28,30 +30,36 @@ class PageMeta(BaseModel):
     cursor: str | None
 
 
-def encode_cursor(position: int, *, scope: Hashable) -> str:
+def encode_cursor(position: int | str, *, scope: Hashable) -> str:
     """Return the cursor behind `position` in the list that `scope` (its filters) selects."""
     payload = {"at": position, "of": _seal(position, scope=scope)}
     return urlsafe_b64encode(json.dumps(payload, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, *, scope: Hashable) -> int:
-    """Return the position in a cursor; `InvalidRequestError` unless this very list has made it."""
+@overload
+def decode_cursor(cursor: str, *, scope: Hashable) -> int: ...
+@overload
+def decode_cursor(cursor: str, *, scope: Hashable, kind: type[PositionT]) -> PositionT: ...
+def decode_cursor(cursor: str, *, scope: Hashable, kind: type[Any] = int) -> int | str:
+    """Return the position in a cursor, of the list's kind; `InvalidRequestError` unless this very list has made it."""
     position = _position(cursor)
-    if position is None or encode_cursor(position, scope=scope) != cursor:
+    if type(position) is not kind or encode_cursor(position, scope=scope) != cursor:
         raise InvalidRequestError.of_field(
             "cursor", "is not a cursor of this list; use meta.cursor of the page before, with the same filters"
         )
     return position
 
 
-def _position(cursor: str) -> int | None:
+def _position(cursor: str) -> int | str | None:
     try:
         payload: Any = json.loads(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
     except (ValueError, Base64Error, RecursionError):
         return None
     position = payload.get("at") if isinstance(payload, dict) else None
-    return position if isinstance(position, int) and 0 < position < 1 << 63 else None
+    if isinstance(position, str):
+        return position if "\0" not in position else None
+    return position if type(position) is int and 0 < position < 1 << 63 else None
 
 
-def _seal(position: int, *, scope: Hashable) -> str:
+def _seal(position: int | str, *, scope: Hashable) -> str:
     return blake2b(f"{position}|{scope!r}".encode(), digest_size=8).hexdigest()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, PlainSerializer, WithJsonSchema
 
-_DATE_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}", re.ASCII)  # ISO 8601, extended or basic
+DATE_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}", re.ASCII)  # ISO 8601, extended or basic
 _PLUS_LOST = re.compile(r"(T.*\d) (\d{2}:?\d{2})$")  # "+" in a query string arrives as a space
 
 
@@ -48,7 +48,7 @@ def parse_timestamp(text: str) -> datetime:
 
 def parse_end(text: str) -> datetime:
     """Return the first moment after what `text` names: a bare date includes its whole day."""
-    length = timedelta(days=1) if _DATE_ONLY.fullmatch(text.strip()) else timedelta(microseconds=1)
+    length = timedelta(days=1) if DATE_ONLY.fullmatch(text.strip()) else timedelta(microseconds=1)
     moment = parse_timestamp(text)
     return moment + length if moment <= _LAST - length else _LAST
 

@@ -132,6 +132,31 @@ class RunsClient:
             f"/api/runs/{_quoted(run_id)}/retry", body={"fromFailure": from_failure}, idempotency_key=idempotency_key
         )
 
+    def start_backfill(self, pipeline_id: str, *, idempotency_key: str, body: Mapping[str, Any]) -> Json:
+        """Queue a run for each slice of a range, in the API's words for it; the key is as in `start_run`."""
+        path = f"/api/pipelines/{_quoted(pipeline_id)}/backfill"
+        return self._start(path, body=body, idempotency_key=idempotency_key).run
+
+    def list_backfills(self, *, pipeline_id: str | None, limit: int) -> Json:
+        """Return a page of backfills, newest first."""
+        return self._get("/api/backfills", params={"pipelineId": pipeline_id, "limit": limit})
+
+    def read_backfill(self, backfill_id: str) -> Json:
+        """Return a backfill and how far it has come."""
+        return self._get(f"/api/backfills/{_quoted(backfill_id)}")
+
+    def list_slices(self, backfill_id: str, *, cursor: str | None = None) -> Json:
+        """Return a page of a backfill's slices, the earliest first, each with its newest run."""
+        return self._get(f"/api/backfills/{_quoted(backfill_id)}/slices", params={"limit": 500, "cursor": cursor})
+
+    def cancel_backfill(self, backfill_id: str) -> Json:
+        """Ask that all runs of a backfill be canceled that have not ended."""
+        return self._post(f"/api/backfills/{_quoted(backfill_id)}/cancel", body={})
+
+    def retry_backfill(self, backfill_id: str) -> Json:
+        """Queue another run for each slice that has failed or was canceled."""
+        return self._post(f"/api/backfills/{_quoted(backfill_id)}/retry", body={})
+
     def read_log(self, run_id: str, **filters: str | None) -> Iterator[Json]:
         """Yield the lines of a log as far as it goes, each with its cursor; the filters are the API's parameters."""
         accept = {"Accept": "application/x-ndjson"}

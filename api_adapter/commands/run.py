@@ -89,7 +89,7 @@ def run_command(
             started = client.start_run(
                 pipeline_id,
                 idempotency_key=idempotency_key or uuid4().hex,
-                variables=_typed(client, pipeline_id, given=dict(variables)),
+                variables=typed_variables(client, pipeline_id, given=dict(variables)),
                 environment_id=environment_id,
                 nodes=nodes,
                 priority=priority,
@@ -101,7 +101,7 @@ def run_command(
         context.exit(see_through(client, started, follow=follow, wait=wait, as_json=as_json))
 
 
-def _typed(client: RunsClient, pipeline_id: str, *, given: Mapping[str, str]) -> Mapping[str, Any]:
+def typed_variables(client: RunsClient, pipeline_id: str, *, given: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the values as the pipeline's variables are typed; what does not fit stays text, for the API to refuse."""
     if not given:
         return {}

@@ -11,12 +11,13 @@ from api_adapter.control.cancel import Reconciler, drives_intents
 from api_adapter.control.catalog import Catalog, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded
 from api_adapter.control.database import Database
+from api_adapter.control.fires import fires_around, next_fires
 from api_adapter.control.orders import Idempotency, RetryOrder, RunOrder, StartedRun
 from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.queueing import Queue
 from api_adapter.control.retry import Retrier
 from api_adapter.control.start import Starter
-from api_adapter.control.switches import Switch, Switches, next_fires
+from api_adapter.control.switches import Switch, Switches
 from api_adapter.settings import ApiSettings
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "StartedRun",
     "Switch",
     "Switches",
+    "fires_around",
     "next_fires",
     "open_control",
 ]
@@ -71,6 +73,14 @@ class Control:
         `IdempotencyConflictError` if the key of the request stands for another one.
         """
         return self._starter.start(order, at=at)
+
+    def start_all(self, orders: Mapping[str, RunOrder], *, at: datetime) -> bool:
+        """Queue runs by their Dagster ids, in this order: all or none. They share the key of the request, if any.
+
+        True if an earlier request of the same key has done so; `IdempotencyConflictError` if that was another one. Such
+        requests must give their first runs the same id.
+        """
+        return self._starter.start_all(orders, at=at)
 
     def retry(self, order: RetryOrder, *, at: datetime) -> StartedRun:
         """Queue a retry of a run that has failed or was canceled; the same one for all who ask while it goes on.

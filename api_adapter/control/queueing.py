@@ -6,7 +6,7 @@ asks the database for the columns of its tables at each step, which takes severa
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,15 +61,17 @@ class Queue:
         self._connection = connection
         self._database = database
 
-    def put(self, run: DagsterRun, *, at: datetime) -> StartedRun:
-        """Create a run and queue it; `RunExistsError` if there is one of its id, `SnapshotsLostError`."""
+    def put(self, runs: Sequence[DagsterRun], *, at: datetime) -> None:
+        """Create runs and queue them in their order: all, or none if there is one of the id of any.
+
+        `RunExistsError`, `SnapshotsLostError`.
+        """
         with dagster_errors():
             instance = self._connection.instance()
             at_once = _takes_queued_runs(instance)
-            self._create(instance, run.with_status(_QUEUED) if at_once else run, at=at)
-            if not at_once:
+            self._create(instance, [run.with_status(_QUEUED) for run in runs] if at_once else runs, at=at)
+            for run in () if at_once else runs:
                 self._submit(run.run_id)
-        return StartedRun(dagster_id=run.run_id, queued_at=at)
 
     def find(self, run_id: str) -> KnownRun | None:
         """Return what is known of a run, None if there is none of this id."""
@@ -109,18 +111,21 @@ class Queue:
             if run is not None and run.status is DagsterRunStatus.NOT_STARTED and not unwanted:
                 instance.run_coordinator.submit_run(SubmitRunContext(run, workspace))
 
-    def _create(self, instance: DagsterInstance, run: DagsterRun, *, at: datetime) -> None:
+    def _create(self, instance: DagsterInstance, runs: Sequence[DagsterRun], *, at: datetime) -> None:
         events = instance.event_log_storage
 
         def insert(connection: Connection) -> None:
-            connection.execute(RunsTable.insert().values(_row(run, at=at)))
-            tags = run.tags_for_storage().items()
-            connection.execute(
-                RunTagsTable.insert(), [{"run_id": run.run_id, "key": key, "value": value} for key, value in tags]
-            )
-            if run.status is _QUEUED and isinstance(events, SqlEventLogStorage):
-                connection.execute(events.prepare_insert_event(_enqueued(run, at=at)))
-            connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, run.run_id))
+            connection.execute(RunsTable.insert(), [_row(run, at=at) for run in runs])
+            tags = [
+                {"run_id": run.run_id, "key": key, "value": value}
+                for run in runs
+                for key, value in run.tags_for_storage().items()
+            ]
+            connection.execute(RunTagsTable.insert(), tags)
+            for run in runs:
+                if run.status is _QUEUED and isinstance(events, SqlEventLogStorage):
+                    connection.execute(events.prepare_insert_event(_enqueued(run, at=at)))
+            connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, runs[0].run_id))
 
         try:
             self._database.transact(insert)

@@ -1,6 +1,7 @@
 """Retries runs: makes a new run of what the parent has left undone, or of all that it was to do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from api_adapter.control.database import Database
 from api_adapter.control.orders import RetryOrder, StartedRun
 from api_adapter.control.queueing import Queue, RunExistsError
 from api_adapter.control.selection import in_order, unchanged_nodes
-from api_adapter.control.start import check_config, put_run
+from api_adapter.control.start import check_config, put_runs
 from api_adapter.control.surroundings import fill_config, find_environment
 from api_adapter.errors import (
     EnvironmentBrokenError,
@@ -39,6 +40,8 @@ _OF_PARENT = (
     PRIORITY_TAG,
     tag_names.SCHEDULE_ID,
     *SLICE_TAGS.values(),
+    tag_names.BACKFILL_ID,
+    tag_names.BACKFILL,
     tag_names.LIMITED_BY,
 )
 
@@ -87,10 +90,9 @@ class Retrier:
 
     def _create(self, order: RetryOrder, *, at: datetime) -> StartedRun:
         run_id = self._new_id(order)
-        try:
-            return put_run(lambda: self._make(run_id, order), blueprints=self._blueprints, queue=self._queue, at=at)
-        except RunExistsError:  # which we have created, and the answer was lost
-            return StartedRun(dagster_id=run_id, queued_at=at)
+        with suppress(RunExistsError):  # which we have created, and the answer was lost
+            put_runs(lambda: [self._make(run_id, order)], blueprints=self._blueprints, queue=self._queue, at=at)
+        return StartedRun(dagster_id=run_id, queued_at=at)
 
     def _new_id(self, order: RetryOrder) -> str:
         if order.key is not None:

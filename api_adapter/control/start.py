@@ -1,6 +1,6 @@
 """Starts runs: makes them from what the code location serves, and puts them into Dagster's queue."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -47,17 +47,41 @@ class Starter:
         run_id = run_id_of_key(order.pipeline_id, key.key)
         return self._queue.replay(run_id, request_hash=key.request_hash) or self._create(run_id, order, at=at)
 
+    def start_all(self, orders: Mapping[str, RunOrder], *, at: datetime) -> bool:
+        """Queue runs by their Dagster ids, in this order: all or none. They share the key of the request, if any.
+
+        True if an earlier request of the same key has done so; `IdempotencyConflictError` if that was another one. Such
+        requests must give their first runs the same id.
+        """
+        first_id, first = next(iter(orders.items()))
+        key = first.idempotency
+
+        def make() -> list[DagsterRun]:
+            return [self._make(run_id, order) for run_id, order in orders.items()]
+
+        if key is not None and self._queue.replay(first_id, request_hash=key.request_hash):
+            return True
+        try:
+            put_runs(make, blueprints=self._blueprints, queue=self._queue, at=at)
+        except RunExistsError:  # somebody has asked for the same at the same moment, or the answer to us was lost
+            return key is None or self._queue.replay(first_id, request_hash=key.request_hash) is not None
+        return False
+
     def _create(self, run_id: str, order: RunOrder, *, at: datetime) -> StartedRun:
-        def make() -> DagsterRun:
-            return self._make(run_id, order)
+        def make() -> list[DagsterRun]:
+            return [self._make(run_id, order)]
+
+        def put() -> StartedRun:
+            put_runs(make, blueprints=self._blueprints, queue=self._queue, at=at)
+            return StartedRun(dagster_id=run_id, queued_at=at)
 
         try:
-            return put_run(make, blueprints=self._blueprints, queue=self._queue, at=at)
+            return put()
         except RunExistsError:  # somebody has asked for the same at the same moment, or the answer to us was lost
             if order.idempotency is None:
                 return StartedRun(dagster_id=run_id, queued_at=at)
             found = self._queue.replay(run_id, request_hash=order.idempotency.request_hash)
-            return found or put_run(make, blueprints=self._blueprints, queue=self._queue, at=at)
+            return found or put()
 
     def _make(self, run_id: str, order: RunOrder) -> DagsterRun:
         loaded = self._connection.loaded()
@@ -89,8 +113,8 @@ class Starter:
         return blueprint.run._replace(run_id=run_id, run_config=config, tags={**blueprint.run.tags, **tags, **given})
 
 
-def put_run(make: Callable[[], DagsterRun], *, blueprints: Blueprints, queue: Queue, at: datetime) -> StartedRun:
-    """Queue the run that is made; once more, if what it stands on turns out to be lost. `RunExistsError`."""
+def put_runs(make: Callable[[], Sequence[DagsterRun]], *, blueprints: Blueprints, queue: Queue, at: datetime) -> None:
+    """Queue the runs that are made; once more, if what they stand on turns out to be lost. `RunExistsError`."""
     try:
         return queue.put(make(), at=at)
     except SnapshotsLostError:

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
 from typing import Literal
 
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
@@ -11,7 +9,6 @@ from api_adapter.control.dagster_api import (
     InstigatorType,
     RemoteSchedule,
     RemoteSensor,
-    schedule_execution_time_iterator,
 )
 from planasonix_orchestrator.contract.names import encode_name
 
@@ -71,13 +68,6 @@ class Switches:
                     else instance.stop_sensor(remote.get_remote_origin_id(), remote.selector_id, remote)
                 )
         return Switch(id=id_, enabled=state.is_running, selector_id=remote.selector_id)
-
-
-def next_fires(cron_expression: str, *, timezone: str, after: datetime, number: int) -> list[datetime]:
-    """Return the next times at which Dagster will fire a schedule, in UTC: its own reckoning, also of summer time."""
-    fires = schedule_execution_time_iterator(after.timestamp(), cron_expression, timezone)
-    later = (fire.astimezone(UTC) for fire in fires if fire > after)
-    return list(islice(later, number))
 
 
 def _find(loaded: Loaded, *, kind: SwitchKind, id_: str) -> RemoteSchedule | RemoteSensor | None:

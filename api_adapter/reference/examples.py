@@ -220,7 +220,37 @@ ANSWERS["cancelRuns 200"] = {
 }
 ANSWERS["startRun 200"] = ANSWERS["getRun"]
 
+_BACKFILL = {
+    "id": "bkf_01j8k2m4n5p6q7r8s9t0v1w2x3",
+    "pipelineId": _PIPELINE,
+    "status": "running",
+    "progress": {"total": 31, "done": 12, "failed": 1, "canceled": 0, "running": 2, "remaining": 16},
+    "from": "2025-03-01T00:00:00Z",
+    "to": "2025-04-01T00:00:00Z",
+    "step": "day",
+    "scheduleId": None,
+    "timezone": "UTC",
+    "order": "ascending",
+    "maxConcurrentRuns": 2,
+    "createdAt": "2025-04-02T08:00:00Z",
+    "createdBy": "ops",
+}
+ANSWERS["startBackfill"] = ANSWERS["getBackfill"] = _BACKFILL
+ANSWERS["startBackfill 200"] = {
+    "pipelineId": _PIPELINE,
+    "total": 1,
+    "slices": [{"scheduledAt": "2025-03-01T00:00:00Z", "end": "2025-03-02T00:00:00Z", "ds": "2025-03-01"}],
+}
+ANSWERS["listBackfills"] = {"data": [_BACKFILL], "meta": {"cursor": None}}
+ANSWERS["listBackfillSlices"] = {
+    "data": [{"scheduledAt": "2025-03-01T00:00:00Z", "runId": _RUN, "status": "succeeded", "attempts": 1}],
+    "meta": {"cursor": None},
+}
+ANSWERS["cancelBackfill"] = {"id": _BACKFILL["id"], "status": "cancel_requested", "runs": [_RUN]}
+ANSWERS["retryBackfill"] = {"id": _BACKFILL["id"], "status": "retry_requested", "runs": [_RUN]}
+
 BODIES: dict[str, Any] = {
+    "startBackfill": {"from": "2025-03-01", "to": "2025-03-31", "step": "day", "maxConcurrentRuns": 2},
     "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]},
     "retryRun": {"fromFailure": True},
     "cancelRuns": {"pipelineId": _PIPELINE, "status": ["queued"], "from": "2025-03-27", "limit": 500},

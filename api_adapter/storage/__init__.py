@@ -7,6 +7,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from api_adapter.storage.backfills import (
+    BackfillRecord,
+    SliceRecord,
+    backfill_tag,
+    list_backfills,
+    read_backfill,
+    read_slices,
+)
 from api_adapter.storage.daemon import last_heartbeat, run_host_listens
 from api_adapter.storage.database import Connection, Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
@@ -56,6 +64,7 @@ __all__ = [
     "FINISHED",
     "STATUSES",
     "Attempt",
+    "BackfillRecord",
     "Capture",
     "EventError",
     "Gauges",
@@ -73,9 +82,11 @@ __all__ = [
     "RunState",
     "RunStatus",
     "RunStory",
+    "SliceRecord",
     "Statistics",
     "Storage",
     "api_run_id",
+    "backfill_tag",
     "open_storage",
 ]
 
@@ -164,6 +175,29 @@ class Storage:
     def read_statuses(self, dagster_ids: Collection[str]) -> Mapping[str, RunStatus]:
         """Return the statuses of these runs, those left out that do not exist."""
         return self._read_single(lambda connection: read_statuses(connection, dagster_ids=dagster_ids))
+
+    def list_backfills(
+        self, *, visible: frozenset[str] | None, pipeline_id: str | None, limit: int, below: str | None = None
+    ) -> Sequence[BackfillRecord]:
+        """Return at most `limit` backfills of these pipelines (None: of all), newest first, starting under `below`."""
+        return self._read(
+            lambda connection: list_backfills(
+                connection, visible=visible, pipeline_id=pipeline_id, limit=limit, below=below
+            )
+        )
+
+    def read_backfill(self, backfill_id: str) -> tuple[BackfillRecord, Sequence[SliceRecord]] | None:
+        """Return a backfill and its slices, the earliest first; None if there is none of this id."""
+
+        def read(connection: Connection) -> tuple[BackfillRecord, Sequence[SliceRecord]] | None:
+            record = read_backfill(connection, backfill_id=backfill_id)
+            return (record, read_slices(connection, backfill_id=backfill_id)) if record else None
+
+        return self._read(read)
+
+    def read_slices(self, backfill_id: str) -> Sequence[SliceRecord]:
+        """Return the slices of a backfill, the earliest first, each with its newest run."""
+        return self._read_single(lambda connection: read_slices(connection, backfill_id=backfill_id))
 
     def read_statistics(self, filter_by: RunFilter) -> Statistics:
         """Return how the runs that pass the filter have ended, by day, and how long they took."""

@@ -1,9 +1,10 @@
-"""Run ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
+"""Ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
 
 import re
 from uuid import UUID
 
 RUN_PREFIX = "run_"
+BACKFILL_PREFIX = "bkf_"
 PIPELINE_PREFIX = "pl_"  # with a job's name behind it, the id of what is no pipeline of ours
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
@@ -25,8 +26,17 @@ def encode_run_id(dagster_run_id: str) -> str:
     """Return the API's id of a Dagster run, ``run_06a3...``; `RunIdError` if it is not a UUID as Dagster writes it."""
     if not _UUID.fullmatch(dagster_run_id):
         raise RunIdError(dagster_run_id)
-    number = int(dagster_run_id.replace("-", ""), 16)
-    return RUN_PREFIX + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+    return RUN_PREFIX + _digits(dagster_run_id)
+
+
+def encode_backfill_id(uuid: str) -> str:
+    """Return the id of a backfill, ``bkf_06a3...``, made of a UUID."""
+    return BACKFILL_PREFIX + _digits(uuid)
+
+
+def _digits(uuid: str) -> str:
+    number = int(uuid.replace("-", ""), 16)
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def decode_run_id(run_id: str) -> str:

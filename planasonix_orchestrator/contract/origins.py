@@ -36,7 +36,7 @@ _FACTS: Final[Mapping[str, tuple[str, ...]]] = {
     "scheduleId": (tag_names.SCHEDULE_ID, "dagster/schedule_name"),
     "triggerId": (tag_names.TRIGGER_ID,),
     "sensor": ("dagster/sensor_name",),
-    "backfillId": ("dagster/backfill",),
+    "backfillId": (tag_names.BACKFILL_ID, "dagster/backfill"),
     "user": (tag_names.USER, "user"),
 }
 

@@ -24,6 +24,16 @@ def run_id_of_retry_key(parent_run_id: str, key: str) -> str:
     return _id("retry-key", parent_run_id, key)
 
 
+def backfill_uuid_of_key(pipeline_id: str, key: str) -> str:
+    """Return the UUID of the backfill of a pipeline that a request with this idempotency key starts."""
+    return _id("backfill", pipeline_id, key)
+
+
+def run_id_of_slice(backfill_id: str, number: int) -> str:
+    """Return the Dagster id of the first run of a backfill's slice, by its place in the order of running."""
+    return _id("slice", backfill_id, str(number))
+
+
 def hash_request(request: Mapping[str, Any]) -> str:
     """Return a hash of what was asked for, the same for the same JSON, however it was written."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

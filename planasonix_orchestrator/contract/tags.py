@@ -26,6 +26,9 @@ NEXT_SCHEDULED_AT = "planasonix/next_scheduled_at"
 DEADLINE = "planasonix/deadline"
 DS = "planasonix/ds"  # the date of SCHEDULED_AT in the schedule's time zone, 2025-03-30
 BACKFILL_ID = "planasonix/backfill_id"
+# What the whole backfill is, the same on each of its runs: when it was made, its id, and the request as JSON. In the
+# order of these values backfills are in the order of their making.
+BACKFILL = "planasonix/backfill"
 EVENT_SUMMARY = "planasonix/event_summary"  # what a trigger has seen, in a few words for people
 UPSTREAM_RUN = "planasonix/upstream_run"  # the Dagster id of the run that caused this one; of several, the last
 # "<key> <n>": at most n runs with this value work at once; the others wait in the queue, in its order.

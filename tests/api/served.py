@@ -247,6 +247,14 @@ PIPELINES = [
             {"id": "n_after", "type": "destination.csv", "after": ["n_fragile"]},
         ],
         variables={"day": {"type": "date", "default": "2025-01-01"}},
+        schedules=[
+            {
+                "id": "sch_branches",
+                "cronExpression": "30 2 * * *",
+                "timezone": "Europe/Berlin",
+                "variables": {"day": "{{ ds }}"},
+            }
+        ],
     ),
 ]
 VALUES: dict[str, dict[str, Any]] = {"env_prod": {}, "env_test": {"top": 7}, "env_odd": {"top": "many"}}
