@@ -43,7 +43,7 @@ def decode_cursor(cursor: str, *, scope: Hashable, kind: type[PositionT]) -> Pos
 def decode_cursor(cursor: str, *, scope: Hashable, kind: type[Any] = int) -> int | str:
     """Return the position in a cursor, of the list's kind; `InvalidRequestError` unless this very list has made it."""
     position = _position(cursor)
-    if type(position) is not kind or encode_cursor(position, scope=scope) != cursor:
+    if position is None or type(position) is not kind or encode_cursor(position, scope=scope) != cursor:
         raise InvalidRequestError.of_field(
             "cursor", "is not a cursor of this list; use meta.cursor of the page before, with the same filters"
         )

@@ -87,7 +87,7 @@ def start_command(
             "environmentId": environment_id,
             "dryRun": dry_run,
         }
-        given = {name: value for name, value in body.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in body.items() if value is not None}
         given["maxConcurrentRuns"] = at_once or None  # where null means something
         answer = client.start_backfill(pipeline_id, idempotency_key=uuid4().hex, body=given)
     if as_json:

@@ -20,7 +20,10 @@ TAGS = [
     },
     {"name": "logs", "description": "What a run tells while it goes on: its lines in several formats, its raw output."},
     {"name": "pipelines", "description": "Pipelines that can be run: graphs, plans, and starting a run."},
-    {"name": "backfills", "description": "A pipeline run once for each slice of a range of time: progress, cancel, retry."},
+    {
+        "name": "backfills",
+        "description": "A pipeline run once for each slice of a range of time: progress, cancel, retry.",
+    },
     {"name": "health", "description": "For supervisors and monitoring; not below `/v1`."},
 ]
 

@@ -50,6 +50,11 @@ def started(client: httpx.Client, **body: Any) -> dict[str, Any]:
     return backfill
 
 
+def variables_of(run: DagsterRun) -> Any:
+    resources: Any = run.run_config["resources"]
+    return resources["variables"]["config"]
+
+
 def test_each_slice_is_a_run_that_knows_it(client: httpx.Client, instance: DagsterInstance, runs_of: Runs) -> None:
     """In the queue, in the order of time, with what `{{ ds }}` and its like stand for in its tags."""
     answer = start(client, timezone="Europe/Berlin", variables={"day": "2024-12-31"}, priority=3)
@@ -69,7 +74,7 @@ def test_each_slice_is_a_run_that_knows_it(client: httpx.Client, instance: Dagst
     assert second[tags.NEXT_SCHEDULED_AT] == runs[2].tags[tags.SCHEDULED_AT]
     assert (second[tags.TRIGGER], second[tags.LIMITED_BY]) == ("backfill", f"{backfill['id']} 1")
     assert second["dagster/priority"] == "3"
-    assert runs[1].run_config["resources"]["variables"]["config"] == {"day": "2024-12-31"}
+    assert variables_of(runs[1]) == {"day": "2024-12-31"}
     records = [instance.get_run_record_by_id(run.run_id) for run in runs]
     ids = [record.storage_id for record in records if record is not None]
     assert ids == sorted(ids)
@@ -90,7 +95,7 @@ def test_a_schedule_gives_the_slices_and_its_variables(client: httpx.Client, run
     """Each run gets its own value of a variable that the schedule fills with the slice."""
     runs = runs_of(started(client, scheduleId="sch_branches"))
     assert [run.tags[tags.SCHEDULED_AT] for run in runs] == [f"2025-03-0{day}T01:30:00Z" for day in (1, 2, 3)]
-    days = [run.run_config["resources"]["variables"]["config"]["day"] for run in runs]
+    days = [variables_of(run)["day"] for run in runs]
     assert days == ["2025-03-01", "2025-03-02", "2025-03-03"]
 
 
