@@ -59,6 +59,7 @@ docs: install ## Write the generated pages: docs/nodes.md and the JSON Schemas
 	@$(BIN)/planasonix schema pipeline > docs/pipeline.schema.json
 	@$(BIN)/planasonix schema connections > docs/connections.schema.json
 	@$(BIN)/planasonix schema environments > docs/environments.schema.json
+	@$(BIN)/planasonix schema webhooks > docs/webhooks.schema.json
 
 .PHONY: screenshots
 screenshots: install ## Take the pictures in docs/images of the Dagster UI (installs Debian's chromium if missing)

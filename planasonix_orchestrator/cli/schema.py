@@ -11,16 +11,17 @@ from planasonix_orchestrator.graph.schema import (
     connections_schema,
     environments_schema,
     pipeline_schema,
+    webhooks_schema,
 )
 from planasonix_orchestrator.nodes.catalog import NodeCatalog, load_catalog
 
-Document = Literal["pipeline", "connections", "environments"]
+Document = Literal["pipeline", "connections", "environments", "webhooks"]
 
 
 @click.command("schema")
 @click.argument("document", type=click.Choice(get_args(Document)), default="pipeline")
 def schema_command(document: Document) -> None:
-    """Print the JSON Schema of pipeline files, of connections.yaml, or of environments.yaml.
+    """Print the JSON Schema of pipeline files, or of connections.yaml, environments.yaml or webhooks.yaml.
 
     It knows every node type that is installed here. Editors that speak JSON Schema complete and check with it.
     """
@@ -35,6 +36,8 @@ def _schema(document: Document) -> JsonSchema:
             return connections_schema()
         case "environments":
             return environments_schema()
+        case "webhooks":
+            return webhooks_schema()
 
 
 def _configs(catalog: NodeCatalog) -> dict[str, JsonSchema]:

@@ -1,6 +1,6 @@
-"""What stands beside the pipelines of a folder: its connections and its environments."""
+"""What stands beside the pipelines of a folder: its connections, its environments, and whom to tell of runs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from planasonix_orchestrator.graph.environments import (
     check_values,
 )
 from planasonix_orchestrator.graph.reading import problems_in, read_file, validate
-from planasonix_orchestrator.graph.repair import repair_connections, repair_environments
+from planasonix_orchestrator.graph.repair import repair_connections, repair_endpoints, repair_environments
 from planasonix_orchestrator.graph.source import Fault
+from planasonix_orchestrator.graph.webhooks import WebhooksDocument, check_endpoints, check_pipelines
 
 CONNECTIONS_FILE = "connections.yaml"
 ENVIRONMENTS_FILES = ("environments.yaml", "environments.yml", "environments.json")
 SCHEMA_KEY = "$schema"  # by which editors find the JSON Schema of a file in JSON
-BESIDE_PIPELINES = frozenset({CONNECTIONS_FILE, *ENVIRONMENTS_FILES})
+WEBHOOKS_FILE = "webhooks.yaml"
+BESIDE_PIPELINES = frozenset({CONNECTIONS_FILE, WEBHOOKS_FILE, *ENVIRONMENTS_FILES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,19 @@ class LoadedEnvironments:
     """
 
     document: EnvironmentsDocument = field(default_factory=EnvironmentsDocument)
+    problems: tuple[Problem, ...] = ()
+    faulty: tuple[str, ...] = ()
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedWebhooks:
+    """The sound endpoints, and the ids of those that are not among them because of their problems.
+
+    `readable` is false where something else of the file is wrong: nobody knows then which endpoints there are.
+    """
+
+    document: WebhooksDocument = field(default_factory=WebhooksDocument)
     problems: tuple[Problem, ...] = ()
     faulty: tuple[str, ...] = ()
     readable: bool = True
@@ -90,6 +105,32 @@ def load_environments(
         problems=(*problems_in(faults, parsed.source, files[0]), *_superfluous(files)),
         faulty=faulty,
         readable=readable,
+    )
+
+
+def load_webhooks(folder: Path | None, *, known_pipelines: Collection[str] | None = None) -> LoadedWebhooks:
+    """Load the endpoints of a folder; none if it has no file of them.
+
+    With `known_pipelines`, an endpoint that names another one has a problem, which does not make it unsound.
+    """
+    file = folder / WEBHOOKS_FILE if folder else None
+    if file is None or not file.exists():
+        return LoadedWebhooks()
+    parsed, _ = read_file(file)
+    found, shape = None, [*parsed.faults]
+    if parsed.readable:
+        found, faults = validate(WebhooksDocument, _without_nothing(parsed.data), repair=repair_endpoints)
+        shape += faults
+    document = found or WebhooksDocument()
+    broken = [*shape, *check_endpoints(document)]
+    unknown = check_pipelines(document, known=known_pipelines) if known_pipelines is not None else ()
+    faulty = _members(broken, of="endpoints")
+    sound = {id_: each for id_, each in document.endpoints.items() if id_ not in faulty}
+    return LoadedWebhooks(
+        document=document.model_copy(update={"endpoints": sound}),
+        problems=problems_in((*broken, *unknown), parsed.source, file),
+        faulty=faulty,
+        readable=found is not None and all(_is_member(each, of="endpoints") for each in shape),
     )
 
 

@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from planasonix_orchestrator.graph.beside import (
     LoadedEnvironments,
     load_connections,
     load_environments,
+    load_webhooks,
 )
 from planasonix_orchestrator.graph.connections import ConnectionsDocument
 from planasonix_orchestrator.graph.document import PipelineDocument
@@ -59,7 +60,7 @@ class LoadedFolder:
 
 
 def load_folder(folder: Path) -> LoadedFolder:
-    """Load every pipeline under a folder, with its `connections.yaml` and `environments.yaml` if it has them.
+    """Load every pipeline under a folder, with what stands beside them if it has that: see `beside`.
 
     Never raises for what is in the folder: a bad file becomes problems and harms no other.
     """
@@ -71,16 +72,22 @@ def load_folder(folder: Path) -> LoadedFolder:
             hint="create it, or name another with --pipelines or PLANASONIX_PIPELINES",
         )
         return LoadedFolder(pipelines=(), connections=ConnectionsDocument(), problems=(problem,))
-    return load_files(find_files(folder), beside=folder)
+    return load_files(find_files(folder), beside=folder, are_all=True)
 
 
-def load_files(files: Sequence[Path], *, beside: Path | None) -> LoadedFolder:
-    """Load the given pipeline files, with the connections and environments of the folder `beside` them."""
+def load_files(files: Sequence[Path], *, beside: Path | None, are_all: bool = False) -> LoadedFolder:
+    """Load the given pipeline files, with what stands beside them in the folder `beside`.
+
+    `are_all`: there are no other pipelines, so that what names another is wrong.
+    """
     results = [_load_pipeline(file) for file in dict.fromkeys(files)]
     loaded = [result.pipeline for result in results if result.pipeline]
     clashes = (*_clashes(loaded), *_starter_clashes(loaded))
+    known = {each.document.id for each in loaded} if are_all and len(loaded) == len(results) else None
+    webhooks = load_webhooks(beside, known_pipelines=known)
     problems = (*(problem for result in results for problem in result.problems), *clashes)
-    return _gather(loaded, problems=problems, beside=beside, check_beside=_strange_environments)
+    folder = _gather(loaded, problems=problems, beside=beside, check_beside=_strange_environments)
+    return replace(folder, problems=(*folder.problems, *webhooks.problems))
 
 
 def load_document(data: Mapping[str, Any], *, folder: Path) -> LoadedFolder:
@@ -93,7 +100,7 @@ def load_document(data: Mapping[str, Any], *, folder: Path) -> LoadedFolder:
 
 
 def find_files(folder: Path) -> tuple[Path, ...]:
-    """Return the pipeline files under a folder, sorted; hidden ones, connections and environments are none."""
+    """Return the pipeline files under a folder, sorted; hidden ones, and what is beside pipelines, are none."""
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -36,6 +36,11 @@ def repair_connections(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iter
     yield repaired
 
 
+def repair_endpoints(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]:
+    """Yield the endpoints of webhooks.yaml that have no faults."""
+    return repair_connections(data, faults=faults)
+
+
 def repair_environments(data: dict[str, Any], *, faults: Iterable[Fault]) -> Iterator[dict[str, Any]]:
     """Yield the environments without the members that have faults."""
     repaired = copy.deepcopy(data)

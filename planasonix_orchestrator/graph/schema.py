@@ -11,6 +11,7 @@ from planasonix_orchestrator.graph.connections import ConnectionsDocument
 from planasonix_orchestrator.graph.document import EdgeDocument, NodeDocument, PipelineDocument
 from planasonix_orchestrator.graph.environments import EnvironmentsDocument
 from planasonix_orchestrator.graph.exported import EDGE_KEYS, NODE_KEYS, PIPELINE_KEYS
+from planasonix_orchestrator.graph.webhooks import WebhooksDocument
 
 JsonSchema = dict[str, Any]
 
@@ -43,6 +44,11 @@ def connections_schema() -> JsonSchema:
 def environments_schema() -> JsonSchema:
     """Return the schema of `environments.yaml`."""
     return _beside_schema(EnvironmentsDocument, title="Planasonix environments")
+
+
+def webhooks_schema() -> JsonSchema:
+    """Return the schema of `webhooks.yaml`."""
+    return _beside_schema(WebhooksDocument, title="Planasonix webhooks")
 
 
 def config_schema(model: type[BaseModel]) -> JsonSchema:
