@@ -30,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 # Where tests that need Postgres also start the API, its commands or several of Dagster's parts.
-_ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "chaos", "commands", "run_host"})
+_ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "chaos", "commands", "notifier", "run_host"})
 # The longest files, which begin first: one that began last would keep a single process waiting for it.
 _LONGEST_FIRST = (
     "test_cancel_matrix.py",

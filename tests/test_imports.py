@@ -34,7 +34,7 @@ def loaded_after(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("room", ["contract", "graph", "engine", "nodes", "compiler"])
+@pytest.mark.parametrize("room", ["contract", "graph", "engine", "nodes", "compiler", "notifier"])
 def test_rooms_below_dagster_do_not_load_it(room: str) -> None:
     """No module of the lower rooms loads Dagster, or a package that only some runs need."""
     names = modules_of(f"planasonix_orchestrator.{room}")

@@ -7,13 +7,12 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from api_adapter.errors import UnavailableError
-from api_adapter.records.tables import SCHEMA
+from planasonix_orchestrator.contract.database import SCHEMA, SCHEMA_LOCK
 
 logger = logging.getLogger("api_adapter")
 
 REVISION = "0002"  # the newest of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
-_LOCK = 0x706C6E78  # "plnx": the advisory lock under which one process at a time migrates
 _VERSION_TABLE = f"{SCHEMA}.alembic_version"
 
 
@@ -29,7 +28,7 @@ def ensure_schema(engine: Engine) -> None:
     try:
         with transaction.begin() as connection:
             connection.exec_driver_sql("SET LOCAL statement_timeout = '60s'")
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": SCHEMA_LOCK})
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             _migrate(connection)
     except ProgrammingError as error:

@@ -3,7 +3,7 @@
 from sqlalchemy import ARRAY, BigInteger, DateTime, LargeBinary, SmallInteger, Text, column, table
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA = "planasonix"
+from planasonix_orchestrator.contract.database import SCHEMA
 
 API_KEYS = table(
     "api_keys",

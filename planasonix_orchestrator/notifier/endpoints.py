@@ -17,8 +17,8 @@ from planasonix_orchestrator.graph.webhooks import EndpointDocument, address_iss
 
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of all secrets
 _FEWEST_BYTES, _MOST_BYTES = 24, 64  # that a secret may have, by Standard Webhooks
-SECONDS_TO_BE_GONE: Final = 10.0
-_Stamp = tuple[int, int, int] | None
+SECONDS_TO_BE_GONE: Final = 5.0
+_Stamp = tuple[int, ...]  # of a file; of one that is not there or can't be seen, an empty one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,8 @@ class FolderEndpoints:
         self._folder = folder
         self._environment = environment
         self._clock = clock
-        self._stamp: _Stamp = None
-        self._endpoints = Endpoints()
+        self._stamp: _Stamp | None = None
+        self._endpoints = Endpoints(readable=False)
         self._awaited: Endpoints | None = None  # what will count, unless the file changes before
         self._changed_at = 0.0
 
@@ -86,17 +86,20 @@ class FolderEndpoints:
         stamp = _stamp(self._folder / WEBHOOKS_FILE)
         if stamp != self._stamp:
             self._stamp, self._changed_at = stamp, self._clock()
-            found = self._load()
-            missing = self._endpoints.by_id.keys() - found.by_id.keys()
-            self._awaited = found if missing else None
-            self._endpoints = replace(found, by_id={**self._endpoints.by_id, **found.by_id}) if missing else found
-        elif self._awaited is not None and self._clock() - self._changed_at >= SECONDS_TO_BE_GONE:
+            found, former = self._load(), self._endpoints.by_id
+            certain = bool(stamp) and former.keys() <= found.by_id.keys()
+            self._awaited = None if certain else found
+            kept = replace(found, by_id={**former, **found.by_id}, readable=found.readable and bool(stamp))
+            self._endpoints = found if certain else kept
+        elif self._awaited is not None and self._has_lasted():
             self._endpoints, self._awaited = self._awaited, None
         return self._endpoints
 
+    def _has_lasted(self) -> bool:
+        # Where there is not even a folder, nobody knows, however long.
+        return self._clock() - self._changed_at >= SECONDS_TO_BE_GONE and self._folder.is_dir()
+
     def _load(self) -> Endpoints:
-        if not self._folder.is_dir():
-            return Endpoints(readable=False)
         loaded = load_webhooks(self._folder)
         definitions = loaded.document.endpoints.items()
         by_id = {id_: ready(id_, each, environment=self._environment) for id_, each in definitions}
@@ -184,5 +187,5 @@ def _stamp(file: Path) -> _Stamp:
     try:
         status = file.stat()
     except OSError:
-        return None
+        return ()
     return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -57,7 +57,7 @@ class Ledger:
         answered 410 gets another chance when its definition is changed.
         """
         with self._session.transaction() as transaction:
-            known = dict(transaction.rows(statements.KNOWN_ENDPOINTS))
+            known: dict[str, Mapping[str, Any]] = dict(transaction.rows(statements.KNOWN_ENDPOINTS))
             if endpoints.by_id and not known:
                 transaction.do(statements.BEGIN_NOW)
             for endpoint in endpoints.by_id.values():

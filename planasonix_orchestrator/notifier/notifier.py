@@ -71,8 +71,7 @@ class Notifier:
                 await asyncio.sleep(_SECONDS_AFTER_TROUBLE)
 
     async def _work(self, session: Session, *, policy: RetryPolicy, client: httpx.AsyncClient) -> None:
-        if not await self._ask(session.become_the_one):
-            return  # another one is at work; this one asks again
+        await self._become_the_one(session)
         await self._ask(ensure_tables, session)
         desk = _Desk(Ledger(session, policy=policy), environment=self._environment)
         try:
@@ -85,6 +84,13 @@ class Notifier:
         except asyncio.CancelledError:
             await self._finish(desk)
             raise
+
+    async def _become_the_one(self, session: Session) -> None:
+        """Wait until no other notifier works: its end is not announced, so that somebody has to ask."""
+        while True:
+            if await self._ask(session.become_the_one):
+                return
+            await asyncio.sleep(_SECONDS_AFTER_TROUBLE)
 
     async def _look(self, desk: "_Desk", *, client: httpx.AsyncClient) -> bool:
         """Do what there is to do; tell whether there may be more at once."""

@@ -10,6 +10,7 @@ import httpx
 import psycopg2
 
 from planasonix_orchestrator.contract.cancellation import RUN_HOST_CONNECTION
+from planasonix_orchestrator.contract.webhooks import NOTIFIER_CONNECTION
 from planasonix_orchestrator.runtime.code_server import server_id
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 
@@ -22,8 +23,8 @@ OLDEST_HEARTBEAT = timedelta(seconds=120)
 _HEARTBEATS = """
     SELECT min(timestamp) FROM daemon_heartbeats WHERE daemon_type IN ('SCHEDULER', 'SENSOR') HAVING count(*) = 2
 """
-# The run host is at work as long as it holds the connection on which runs are announced to it.
-_RUN_HOST = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
+# Some parts are at work as long as they hold a connection: the run host that on which runs are announced to it.
+_CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"
 
 
 class UnhealthyError(Exception):
@@ -106,14 +107,22 @@ def daemon_probe(url: str) -> Probe:
 
 def run_host_probe(url: str) -> Probe:
     """Probe the run host by the connection that it listens on."""
+    return _connection_probe(url, RUN_HOST_CONNECTION, missing="it does not listen for runs")
 
+
+def notifier_probe(url: str) -> Probe:
+    """Probe the notifier by the connection that it works on."""
+    return _connection_probe(url, NOTIFIER_CONNECTION, missing="it is not connected to Postgres")
+
+
+def _connection_probe(url: str, name: str, *, missing: str) -> Probe:
     async def probe(_started: datetime) -> None:
         try:
-            number = await asyncio.to_thread(_query, url, _RUN_HOST, (RUN_HOST_CONNECTION,))
+            number = await asyncio.to_thread(_query, url, _CONNECTIONS, (name,))
         except psycopg2.OperationalError as error:
             raise UnhealthyError(_first_line(error), elsewhere=True) from error
         if not number:
-            raise UnhealthyError("it does not listen for runs")
+            raise UnhealthyError(missing)
 
     return probe
 

@@ -28,8 +28,9 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-DAEMON = "planasonix_orchestrator.runtime.daemon"  # all three run as modules, never imported
+DAEMON = "planasonix_orchestrator.runtime.daemon"  # all of them run as modules, never imported
 RUN_HOST = "planasonix_orchestrator.run_host"
+NOTIFIER = "planasonix_orchestrator.notifier"
 API = "api_adapter"
 
 
@@ -141,6 +142,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
             probe=health.daemon_probe(postgres_url(settings)),
         ),
         python_part("run-host", RUN_HOST, url="", probe=health.run_host_probe(postgres_url(settings))),
+        python_part("notifier", NOTIFIER, url="", probe=health.notifier_probe(postgres_url(settings))),
         python_part(
             "webserver", *webserver, url=webserver_url, probe=health.http_probe(f"{webserver_url}/server_info")
         ),
