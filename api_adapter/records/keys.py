@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, case, insert, or_, select, union, update
 from api_adapter.records.database import Database
 from api_adapter.records.scopes import Scope
 from api_adapter.records.secret import hash_of, make_secret, prefix_of
-from api_adapter.records.tables import API_KEYS, SCHEMA
+from api_adapter.records.tables import API_KEYS
+from planasonix_orchestrator.contract.database import SCHEMA
 
 KeyState = Literal["active", "expired", "revoked"]
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 RUN_PREFIX = "run_"
 BACKFILL_PREFIX = "bkf_"
+MESSAGE_PREFIX = "msg_"
 PIPELINE_PREFIX = "pl_"  # with a job's name behind it, the id of what is no pipeline of ours
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
@@ -32,6 +33,11 @@ def encode_run_id(dagster_run_id: str) -> str:
 def encode_backfill_id(uuid: str) -> str:
     """Return the id of a backfill, ``bkf_06a3...``, made of a UUID."""
     return BACKFILL_PREFIX + _digits(uuid)
+
+
+def encode_message_id(uuid: str) -> str:
+    """Return the id of a webhook's message, ``msg_06a3...``, made of a UUID."""
+    return MESSAGE_PREFIX + _digits(uuid)
 
 
 def _digits(uuid: str) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 from uuid import UUID, uuid5
 
-from planasonix_orchestrator.contract.ids import RUN_PREFIX, encode_run_id
+from planasonix_orchestrator.contract.ids import encode_message_id
 
 RunEvent = Literal["run.started", "run.succeeded", "run.failed", "run.canceled", "run.late"]
 RUN_EVENTS: Final[tuple[RunEvent, ...]] = get_args(RunEvent)
@@ -15,7 +15,6 @@ PING: Final = "ping"  # the type of test deliveries, which every endpoint gets t
 # `pending`: to be sent, or to be sent again; `delivered`: accepted; `dead`: given up, until somebody asks for it again.
 DeliveryState = Literal["pending", "delivered", "dead"]
 
-MESSAGE_PREFIX: Final = "msg_"
 NOTIFIER_CONNECTION: Final = "planasonix-notifier"  # application_name of the connection on which the notifier works
 
 _NAMESPACE: Final = UUID("0c1f0d5e-2a7b-4a0a-9f3d-6f6b1c7d9e52")
@@ -23,9 +22,7 @@ _NAMESPACE: Final = UUID("0c1f0d5e-2a7b-4a0a-9f3d-6f6b1c7d9e52")
 
 def message_id(endpoint_id: str, *event: str) -> str:
     """Return the `webhook-id` with which an endpoint is told of an event: ``msg_06a3...``, the same each time."""
-    return MESSAGE_PREFIX + encode_run_id(str(uuid5(_NAMESPACE, json.dumps([endpoint_id, *event])))).removeprefix(
-        RUN_PREFIX
-    )
+    return encode_message_id(str(uuid5(_NAMESPACE, json.dumps([endpoint_id, *event]))))
 
 
 def write_body(event_type: str, *, at: datetime, data: Mapping[str, Any]) -> str:

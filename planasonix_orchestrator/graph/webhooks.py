@@ -15,7 +15,6 @@ from planasonix_orchestrator.graph.validation import nearest
 
 EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=100)]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100)]
-HeaderText = Annotated[str, Field(pattern=r"^[ -~]*$", max_length=1000)]
 
 # Ours, or those of the connection: whoever sets them would break the signature or the request.
 _OURS = re.compile(
@@ -44,7 +43,7 @@ class EndpointDocument(DocumentModel):
         default=None, min_length=1, strict=False, description="Only of runs of these pipelines; of all by default."
     )
     enabled: bool = Field(default=True, description="While false, it is told nothing, and not afterwards either.")
-    headers: dict[HeaderName, HeaderText | EnvironmentSecret] = Field(
+    headers: dict[HeaderName, str | EnvironmentSecret] = Field(
         default_factory=dict, description="Sent along; values that are secrets come from the environment."
     )
 
@@ -70,6 +69,9 @@ def check_endpoints(document: WebhooksDocument) -> Iterator[Fault]:
             if _OURS.fullmatch(name):
                 message = f"header {name!r} is set by the notifier"
                 yield Fault(code="invalid_value", message=message, path=(*path, "headers", name), hint="leave it out")
+            elif isinstance(value, str) and not (value.isascii() and value.isprintable()):
+                message = f"header {name!r} must be printable ASCII"
+                yield Fault(code="invalid_value", message=message, path=(*path, "headers", name))
             elif isinstance(value, str) and _SECRET.search(name):
                 message = f"{name!r} must be a secret by name: {{env: NAME}}"
                 hint = "put the secret into an environment variable, and the variable's name here"
@@ -90,8 +92,9 @@ def check_pipelines(document: WebhooksDocument, *, known: Collection[str]) -> It
 
 
 def has_credentials(url: str) -> bool:
-    """Tell whether a URL names a user or a password."""
-    return "@" in url.partition("://")[2].partition("/")[0]
+    """Tell whether a URL names a user or a password, or has a query that speaks of a secret."""
+    place, _, query = url.partition("://")[2].partition("?")
+    return "@" in place.partition("/")[0] or bool(_SECRET.search(query))
 
 
 def address_issue(url: str) -> str | None:

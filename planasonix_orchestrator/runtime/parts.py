@@ -58,8 +58,9 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     log: Path | None = None
     account: Account | None = None
-    prepare: Callable[[], None] = lambda: None
-    furnish: Callable[[], None] = lambda: None
+    # What these are bound to may hold a password.
+    prepare: Callable[[], None] = field(default=lambda: None, repr=False)
+    furnish: Callable[[], None] = field(default=lambda: None, repr=False)
 
 
 def postgres_url(settings: Settings) -> str:

@@ -38,8 +38,8 @@ def test_in_a_pipe_the_table_is_plain_and_whole(tmp_path: Path, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["PART", "URL", "PID", "LOG"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
-    assert list(rows) == ["postgres", "code-server", "daemon", "run-host", "webserver", "api"]
-    assert rows["api"] == ["http://127.0.0.1:8000", "105", str(tmp_path / "state/logs/api.log")]
+    assert list(rows) == ["postgres", "code-server", "daemon", "run-host", "notifier", "webserver", "api"]
+    assert rows["api"] == ["http://127.0.0.1:8000", "106", str(tmp_path / "state/logs/api.log")]
 
 
 def test_json_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_json_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert webserver == {
         "name": "webserver",
         "url": "http://127.0.0.1:3000",
-        "pid": 104,
+        "pid": 105,
         "log": str(tmp_path / "state/logs/webserver.log"),
     }
 

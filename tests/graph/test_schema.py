@@ -10,7 +10,13 @@ from pydantic import Field
 
 from planasonix_orchestrator.graph.json_source import parse_json
 from planasonix_orchestrator.graph.loading import find_files, load_files
-from planasonix_orchestrator.graph.schema import config_schema, connections_schema, environments_schema, pipeline_schema
+from planasonix_orchestrator.graph.schema import (
+    config_schema,
+    connections_schema,
+    environments_schema,
+    pipeline_schema,
+    webhooks_schema,
+)
 from planasonix_orchestrator.graph.yaml_source import parse_yaml
 from planasonix_orchestrator.nodes.base import NodeConfig
 
@@ -45,8 +51,8 @@ def pipeline(**node: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "schema",
-    [pipeline_schema(), connections_schema(), environments_schema(), VALIDATOR.schema],
-    ids=["p", "c", "e", "v"],
+    [pipeline_schema(), connections_schema(), environments_schema(), webhooks_schema(), VALIDATOR.schema],
+    ids=["p", "c", "e", "w", "v"],
 )
 def test_the_schemas_are_json_schema_2020_12(schema: dict[str, Any]) -> None:
     """They say so and keep to it, and every reference leads somewhere."""

@@ -16,7 +16,7 @@ from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, AuditFilter, Records, Scope, open_records
 from api_adapter.records.schema import MIGRATIONS, REVISION
 from api_adapter.records.secret import MARK, is_secret, prefix_of
-from api_adapter.records.tables import SCHEMA
+from planasonix_orchestrator.contract.database import SCHEMA
 from tests.conftest import superuser
 
 NOW = datetime(2025, 3, 27, 2, 0, tzinfo=UTC)

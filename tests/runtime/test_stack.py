@@ -32,7 +32,7 @@ def earlier(stack: Stack) -> str:
     return stack.run_once()
 
 
-@pytest.mark.parametrize("name", ["api", "webserver", "daemon", "run-host", "code-server", "postgres"])
+@pytest.mark.parametrize("name", ["api", "webserver", "daemon", "run-host", "notifier", "code-server", "postgres"])
 def test_a_killed_part_comes_back_with_history_intact(stack: Stack, earlier: str, name: str) -> None:
     """After kill -9 of any single part the earlier run is still told, and a new one succeeds."""
     backs = stack.told().count(f"{name} is back")
