@@ -46,7 +46,8 @@ class Notifier:
         self._environment = environment
         self._folder = FolderEndpoints(settings.pipelines, environment=environment)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
-        self._sending: dict[asyncio.Task[None], Delivery] = {}
+        self._busy: dict[int, str] = {}  # what is being sent, by number, until that is written down; and to whom
+        self._sending: set[asyncio.Task[None]] = set()
         self._sent: list[tuple[Delivery, Attempt]] = []  # that are not written down yet
         self._wake = asyncio.Event()
 
@@ -65,7 +66,7 @@ class Notifier:
                 except errors.UndefinedTable:
                     logger.info("Dagster has not made its tables yet")
                 except psycopg2.Error as error:
-                    logger.warning("lost Postgres: %s", type(error).__name__)
+                    logger.warning("Postgres: %s: %s", type(error).__name__, str(error).partition("\n")[0])
                 finally:
                     session.close()
                 await asyncio.sleep(_SECONDS_AFTER_TROUBLE)
@@ -96,14 +97,15 @@ class Notifier:
         """Do what there is to do; tell whether there may be more at once."""
         await self._write_down(desk)
         more = await self._ask(desk.look, self._folder.read())
-        sending = Counter(delivery.endpoint_id for delivery in self._sending.values())
-        free = {id_: _MOST_AT_ONCE - sending[id_] for id_ in desk.targets if sending[id_] < _MOST_AT_ONCE}
+        taken = Counter(self._busy.values())
+        free = {id_: _MOST_AT_ONCE - taken[id_] for id_ in desk.targets if taken[id_] < _MOST_AT_ONCE}
         if free:
-            busy = [delivery.number for delivery in self._sending.values()]
+            busy = list(self._busy)
             for delivery in await self._ask(lambda: desk.ledger.due(free, busy=busy)):
+                self._busy[delivery.number] = delivery.endpoint_id
                 task = asyncio.create_task(self._send(delivery, desk.targets[delivery.endpoint_id], client=client))
-                self._sending[task] = delivery
-                task.add_done_callback(self._sending.pop)
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
         return more
 
     async def _send(self, delivery: Delivery, endpoint: Endpoint, *, client: httpx.AsyncClient) -> None:
@@ -116,8 +118,16 @@ class Notifier:
 
     async def _write_down(self, desk: "_Desk") -> None:
         while self._sent:
-            await self._ask(desk.ledger.record, *self._sent[0])
-            self._sent.pop(0)
+            try:
+                await self._ask(desk.ledger.record, *self._sent[0])
+            except asyncio.CancelledError:
+                self._forget_first()  # it was written down all the same
+                raise
+            self._forget_first()
+
+    def _forget_first(self) -> None:
+        delivery, _ = self._sent.pop(0)
+        del self._busy[delivery.number]
 
     async def _finish(self, desk: "_Desk") -> None:
         if self._sending:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.failures import read_error, read_run_failure
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
+from planasonix_orchestrator.contract.metadata import RUN_ERROR
 from planasonix_orchestrator.contract.names import decode_name
 from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_facts, trigger_kind
 from planasonix_orchestrator.contract.webhooks import RunEvent, write_moment
@@ -28,6 +29,7 @@ _STATUSES: Final[Mapping[RunEvent, str]] = {
 }
 _WAITING: Final = frozenset({"NOT_STARTED", "QUEUED", "MANAGED", "STARTING"})
 _LONGEST_MESSAGE: Final = 4000
+_UNREADABLE: Final = "The run failed, and what is on record of it can't be read."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,15 @@ def _run_id(dagster_run_id: str) -> str:
 
 def _error(happening: Happening) -> dict[str, str | None]:
     """Return why a run failed: what the node has said that made it fail, or the run as a whole."""
-    event = (json.loads(happening.entry) if happening.entry else {}).get("dagster_event") or {}
+    try:
+        return _read_error(json.loads(happening.entry or "{}"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # One entry that is not as Dagster writes them must not keep all that follow it from being told.
+        return {"message": _UNREADABLE, "code": RUN_ERROR, "nodeId": None}
+
+
+def _read_error(entry: Mapping[str, Any]) -> dict[str, str | None]:
+    event = entry.get("dagster_event") or {}
     data = event.get("event_specific_data") or {}
     step = data.get("first_step_failure_event") or {}
     of_node = read_error(step.get("event_specific_data") or {})

@@ -192,4 +192,9 @@ def test_a_failure_is_told_as_the_node_said_it() -> None:
         "code": "worker_lost",
         "nodeId": None,
     }
-    assert failure({})["error"] is not None
+    assert failure({})["error"] == {
+        "message": "The run failed without saying why.",
+        "code": "run_error",
+        "nodeId": None,
+    }
+    assert "can't be read" in str(failure({"dagster_event": "nonsense"})["error"])
