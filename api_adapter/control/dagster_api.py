@@ -12,6 +12,7 @@ from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnr
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.remote_representation.external import RemoteJob, RemoteRepository, RemoteSchedule, RemoteSensor
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
 from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
 from dagster._core.storage.event_log import SqlEventLogStorage
@@ -48,6 +49,7 @@ __all__ = [
     "DagsterUserCodeUnreachableError",
     "GrpcServerCodeLocation",
     "GrpcServerTarget",
+    "InstigatorState",
     "InstigatorType",
     "JobSubsetSelector",
     "LocalComputeLogManager",
@@ -58,6 +60,7 @@ __all__ = [
     "RemoteSensor",
     "RunTagsTable",
     "RunsTable",
+    "SensorInstigatorData",
     "SqlEventLogStorage",
     "SubmitRunContext",
     "WorkspaceProcessContext",

@@ -6,9 +6,11 @@ from typing import Literal
 
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
 from api_adapter.control.dagster_api import (
+    InstigatorState,
     InstigatorType,
     RemoteSchedule,
     RemoteSensor,
+    SensorInstigatorData,
 )
 from planasonix_orchestrator.contract.names import encode_name
 
@@ -21,11 +23,15 @@ _TYPES: Mapping[SwitchKind, InstigatorType] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """A schedule or trigger that the code location has loaded: whether it is on, and Dagster's key to its ticks."""
+    """A schedule or trigger that the code location has loaded: whether it is on, and Dagster's key to its ticks.
+
+    `cursor` is what a trigger's sensor keeps between its looks, None if it has not looked yet.
+    """
 
     id: str
     enabled: bool
     selector_id: str
+    cursor: str | None = None
 
 
 class Switches:
@@ -45,7 +51,9 @@ class Switches:
             remote = _find(loaded, kind=kind, id_=id_)
             if remote is not None:
                 state = remote.get_current_instigator_state(stored.get(remote.selector_id))
-                found[id_] = Switch(id=id_, enabled=state.is_running, selector_id=remote.selector_id)
+                found[id_] = Switch(
+                    id=id_, enabled=state.is_running, selector_id=remote.selector_id, cursor=_cursor(state)
+                )
         return found
 
     def switch(self, kind: SwitchKind, id_: str, *, on: bool) -> Switch | None:
@@ -68,6 +76,11 @@ class Switches:
                     else instance.stop_sensor(remote.get_remote_origin_id(), remote.selector_id, remote)
                 )
         return Switch(id=id_, enabled=state.is_running, selector_id=remote.selector_id)
+
+
+def _cursor(state: InstigatorState) -> str | None:
+    data = state.instigator_data
+    return data.cursor if isinstance(data, SensorInstigatorData) else None
 
 
 def _find(loaded: Loaded, *, kind: SwitchKind, id_: str) -> RemoteSchedule | RemoteSensor | None:

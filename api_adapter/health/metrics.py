@@ -1,6 +1,7 @@
 """What Prometheus is told: this process's own figures, and those of all runs, read when it asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -9,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from api_adapter.dependencies import Services
 from api_adapter.errors import OverdueError, UnavailableError, UnknownSchemaError
+from api_adapter.health.lags import read_lags
 from api_adapter.middleware import Telemetry
 
 
@@ -51,7 +53,19 @@ def _read(services: Services) -> list[Metric]:
     }
     if heartbeat is not None:
         ages["planasonix_daemon_heartbeat_age_seconds"] = (_HEARTBEAT, heartbeat)
-    return [runs, *(_gauge(name, text, (now - at).total_seconds()) for name, (text, at) in ages.items())]
+    gauges_of_ages = (_gauge(name, text, (now - at).total_seconds()) for name, (text, at) in ages.items())
+    return [runs, *gauges_of_ages, *_lags(services, now=now)]
+
+
+def _lags(services: Services, *, now: datetime) -> Iterator[Metric]:
+    try:
+        lags = read_lags(services, now=now)
+    except UnavailableError:  # of the code location, which knows the triggers
+        return
+    family = GaugeMetricFamily("planasonix_upstream_lag_seconds", _LAG, labels=["trigger_id"])
+    for trigger_id, seconds in lags.items():
+        family.add_metric([trigger_id], max(seconds, 0))
+    yield family
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -62,4 +76,5 @@ _UP = "Whether the database answers; while it does not, the figures of the runs 
 _RUNS = "Runs by status: those that wait, go on or are being canceled now, and those that ended in the last 24 hours."
 _QUEUED = "Time that the oldest run that has not started has waited, in seconds; 0 if none waits."
 _CANCELING = "Time since the oldest run that is being canceled entered that state, in seconds; 0 if there is none."
+_LAG = "Time since the oldest run ended that an upstream trigger waits for and has not seen, in seconds; 0 if none did."
 _HEARTBEAT = "Time since the Dagster daemon gave a sign of life, in seconds; missing if it never did."

@@ -98,6 +98,7 @@ ANSWERS: dict[str, Any] = {
         "cancelRequestedAt": None,
         "cancelRequestedBy": None,
         "canceledBy": None,
+        "triggeredRuns": [],
     },
     "listRunNodes": {
         "runId": _RUN,

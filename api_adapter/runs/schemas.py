@@ -49,6 +49,7 @@ class Trigger(TypedDict):
     backfillId: NotRequired[str]
     user: NotRequired[str]
     parentRunId: NotRequired[str]
+    upstreamRunId: NotRequired[str]
 
 
 class RunMetrics(Model):
@@ -100,6 +101,13 @@ class RunError(Model):
 CanceledBy = Literal["user", "system", "superseded"]
 
 
+class TriggeredRun(Model):
+    """A run that another one has caused."""
+
+    id: RunId
+    pipeline_id: str = Field(examples=["pl_02hqabd"])
+
+
 class RunDetail(Model):
     """A run, in full."""
 
@@ -129,6 +137,10 @@ class RunDetail(Model):
     canceled_by: CanceledBy | None = Field(
         description="Only of a canceled run: `user`, `system` (a limit of the deployment), or `superseded` (by a "
         "newer run)."
+    )
+    triggered_runs: list[TriggeredRun] = Field(
+        description="The runs that its end, or one of its nodes, has started, of pipelines that the caller may see.",
+        examples=[[]],
     )
 
 

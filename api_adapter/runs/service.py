@@ -23,6 +23,7 @@ from api_adapter.runs.schemas import (
     Progress,
     RunDetail,
     RunStats,
+    TriggeredRun,
 )
 from api_adapter.runs.telling import tell_error, tell_metrics, tell_trigger, tell_variables
 from api_adapter.runs.writing import write_nodes, write_runs
@@ -67,6 +68,7 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
         cancel_requested_at=_cancel_requested_at(cancel) or story.end.cancel_requested_at,
         cancel_requested_by=cancel.get(tag_names.CANCEL_REQUESTED_BY),
         canceled_by=_canceled_by(story, told=cancel.get(tag_names.CANCELED_BY)),
+        triggered_runs=[TriggeredRun(id=each.id, pipeline_id=each.pipeline_id) for each in state.triggered],
     )
 
 
@@ -80,11 +82,11 @@ def read_nodes(services: Services, *, state: RunState) -> bytes:
 
 
 def read_state(services: Services, *, principal: Principal, run_id: str) -> RunState:
-    """Return a run as far as its state goes; `RunNotFoundError` if there is none that the caller may see."""
+    """Return a run as far as its state goes, and for this caller; `RunNotFoundError` if he may not see it."""
     state = services.storage.read_state(dagster_run_id(run_id))
     if state is None or not principal.may_see(state.run.pipeline_id):
         raise RunNotFoundError(run_id)
-    return state
+    return replace(state, triggered=tuple(each for each in state.triggered if principal.may_see(each.pipeline_id)))
 
 
 def validator_of(services: Services, *, state: RunState) -> Validator | None:
@@ -94,7 +96,8 @@ def validator_of(services: Services, *, state: RunState) -> Validator | None:
         return None
     # Tags come and change also after the end: by hand, or who asked for the cancellation.
     tags, costs = (repr(sorted(one.items())) for one in (run.tags, weights))
-    return run.dagster_status, state.last_event, run.started_at, run.finished_at, tags, costs
+    triggered = repr([each.id for each in state.triggered])
+    return run.dagster_status, state.last_event, run.started_at, run.finished_at, tags, costs, triggered
 
 
 def read_stack(services: Services, *, state: RunState, node_id: str | None) -> str:

@@ -15,7 +15,9 @@ def tell_trigger(run: RunRecord) -> Trigger:
     """Return what started a run."""
     facts = trigger_facts(run.tags, run_id=run.dagster_id)
     parent = {"parentRunId": run.parent_id} if run.parent_id else {}
-    trigger: Trigger = {"type": run.trigger, **facts, **parent}  # type: ignore[typeddict-item]
+    cause = run.upstream_id
+    upstream = {"upstreamRunId": cause} if cause else {}
+    trigger: Trigger = {"type": run.trigger, **facts, **parent, **upstream}  # type: ignore[typeddict-item]
     return trigger
 
 

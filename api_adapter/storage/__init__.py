@@ -45,6 +45,7 @@ from api_adapter.storage.runs import (
     RunRequest,
     RunState,
     RunStatus,
+    TriggeredRun,
     api_run_id,
     list_runs,
     list_runs_at_once,
@@ -57,6 +58,8 @@ from api_adapter.storage.schema import check_schema
 from api_adapter.storage.statistics import Statistics, read_statistics
 from api_adapter.storage.steps import Attempt, NodeStatus
 from api_adapter.storage.upkeep import Upkeep
+from api_adapter.storage.upstream import read_oldest_ends
+from planasonix_orchestrator.contract.upstream import Awaited, UpstreamCursor
 
 ResultT = TypeVar("ResultT")
 
@@ -85,6 +88,7 @@ __all__ = [
     "SliceRecord",
     "Statistics",
     "Storage",
+    "TriggeredRun",
     "api_run_id",
     "backfill_tag",
     "open_storage",
@@ -247,6 +251,10 @@ class Storage:
     def gauges(self, *, now: datetime) -> Gauges:
         """Return how many runs there are in each state, and since when the oldest ones wait."""
         return self._read_single(lambda connection: read_gauges(connection, now=now))
+
+    def oldest_ends(self, waiting: Mapping[str, tuple[UpstreamCursor, Awaited]]) -> Mapping[str, datetime]:
+        """Return when the oldest run ended that an upstream trigger has not seen; by its id, of those that have one."""
+        return self._read_single(lambda connection: read_oldest_ends(connection, waiting=waiting))
 
     def check(self) -> None:
         """Return if the database answers and Dagster's tables are those that we know."""

@@ -89,6 +89,12 @@ class RunRecord:
         return api_run_id(parent) if parent else None
 
     @property
+    def upstream_id(self) -> str | None:
+        """The id of the run that has caused this one."""
+        cause = None if self.is_reexecution else self.tags.get(tag_names.UPSTREAM_RUN)
+        return api_run_id(cause) if cause else None
+
+    @property
     def reuses(self) -> str | None:
         """The Dagster id of the run whose results stand for the nodes that this one, a retry, does not execute."""
         return self.tags.get(tag_names.REUSED_FROM) if self.tags.get(tag_names.TAGS_OF) == self.dagster_id else None
@@ -101,11 +107,20 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TriggeredRun:
+    """A run that another one has caused, by its id here."""
+
+    id: str
+    pipeline_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """A run, and the id of its newest event."""
+    """A run, the id of its newest event, and the runs that it has caused, the first one first."""
 
     run: RunRecord
     last_event: int
+    triggered: Sequence[TriggeredRun] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +211,13 @@ def read_statuses(connection: Connection, *, dagster_ids: Collection[str]) -> Ma
 def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
     """Return a run and the id of its newest event (0 if it has none); None if there is no such run."""
     found = connection.prepared_rows(_STATE, {"run_id": dagster_id})
-    return RunState(run=_record(found[0]), last_event=found[0].last_event or 0) if found else None
+    if not found:
+        return None
+    triggered = [
+        TriggeredRun(id=api_run_id(run_id), pipeline_id=pipeline_id)
+        for run_id, pipeline_id in (orjson.loads(found[0].triggered) if found[0].triggered else ())
+    ]
+    return RunState(run=_record(found[0]), last_event=found[0].last_event or 0, triggered=triggered)
 
 
 def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRecord, RunRequest] | None:
@@ -233,9 +254,15 @@ FROM ({{runs}}) AS page ORDER BY id DESC"""
 _TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}")
 _TOLD_WITH_NEWS = _TOLD_NEWEST.replace(") AS tags", f") AS tags, {NEWS}", 1)
 _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
-_STATE = (
-    f"SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event FROM ({_ONE}) AS told"
-)
+# A run that was started again has taken over what its parent's tags say.
+_TRIGGERED = f"""
+SELECT json_agg(json_build_array(runs.run_id, {PIPELINE_OF_RUN}) ORDER BY runs.id)::text
+FROM run_tags AS cause JOIN runs ON runs.run_id = cause.run_id
+WHERE cause.key = '{tag_names.UPSTREAM_RUN}' AND cause.value = %(run_id)s AND NOT EXISTS (
+    SELECT FROM run_tags AS again WHERE again.run_id = runs.run_id AND again.key = '{PARENT}')"""
+_STATE = f"""
+SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event, ({_TRIGGERED}) AS triggered
+FROM ({_ONE}) AS told"""
 _STATUSES = "SELECT run_id, status FROM runs WHERE run_id = ANY(%(run_ids)s)"
 # The body is the JSON of a DagsterRun.
 _STARTED = f"SELECT told.*, (SELECT run_body FROM runs WHERE run_id = %(run_id)s) AS run_body FROM ({_ONE}) AS told"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from planasonix_orchestrator.compiler.chains import check_chains
 from planasonix_orchestrator.compiler.connections import build_connections
 from planasonix_orchestrator.compiler.draft import Draft
 from planasonix_orchestrator.compiler.environments import build_environments
@@ -52,18 +53,23 @@ def compile_pipeline(
 def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFolder:
     """Compile every pipeline of a folder; one that is broken harms no other."""
     connections = build_connections(folder.connections, base=folder.base)
-    plans, problems = [], list(folder.problems)
-    for loaded in folder.pipelines:
-        try:
-            plans.append(compile_pipeline(loaded, catalog=catalog, connections=connections))
-        except InvalidDocumentError as error:
-            problems.extend(error.problems)
-    for loaded in folder.faulty:
-        draft = _run(CHECKS, Draft(loaded=loaded, catalog=catalog, connections=connections))
-        problems.extend(further_problems(draft.problems, known=folder.problems))
+
+    def check(loaded: LoadedPipeline) -> Draft:
+        return _run(CHECKS, Draft(loaded=loaded, catalog=catalog, connections=connections))
+
+    drafts, faulty = [check(loaded) for loaded in folder.pipelines], [check(loaded) for loaded in folder.faulty]
+    chained = tuple(check_chains((*drafts, *faulty), whole=folder.whole))
+    broken = {problem.file for problem in chained}
+    sound = [draft for draft in drafts if not draft.problems and _file_of(draft) not in broken]
+    found = [problem for draft in faulty for problem in draft.problems]
     return CompiledFolder(
-        plans=tuple(plans),
-        problems=tuple(problems),
+        plans=tuple(freeze(_run(PLACEMENT, draft)) for draft in sound),
+        problems=(
+            *folder.problems,
+            *(problem for draft in drafts for problem in draft.problems),
+            *further_problems(found, known=folder.problems),
+            *chained,
+        ),
         connections=connections,
         environments=build_environments(folder.environments),
     )
@@ -75,6 +81,10 @@ def compile_one(loaded: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFolder
     if not compiled.plans or not compiled.environments["readable"]:
         raise InvalidDocumentError(compiled.problems)
     return compiled
+
+
+def _file_of(draft: Draft) -> str | None:
+    return str(draft.loaded.file) if draft.loaded.file else None
 
 
 def _run(passes: tuple[Pass, ...], draft: Draft) -> Draft:

@@ -23,6 +23,9 @@ _YOUNGER_TRIGGER_KEYS: Mapping[str, Any] = {"environmentId": None}
 _YOUNGER_CONFIG_KEYS: Mapping[str, Any] = {
     "pathsFormat": "commas",
     "ignoreExisting": False,
+    "pipelineIds": [],
+    "mode": "any",
+    "on": "succeeded",
     **dict.fromkeys(("endpointUrl", "region", "accessKeyId", "secretAccessKey")),
 }
 

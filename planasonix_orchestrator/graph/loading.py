@@ -48,7 +48,8 @@ class LoadedFolder:
     """All pipelines of a folder that have no problem so far, and the problems of the others.
 
     `faulty` holds what could be read of those others, for checks that can go on: it never runs, and any part that
-    `problems` speaks of may be missing from it or wrong. `base` is where relative paths of connections start.
+    `problems` speaks of may be missing from it or wrong. `base` is where relative paths of connections start. `whole`:
+    the ids of all pipelines that there are could be read, so that any other id is one of none.
     """
 
     pipelines: tuple[LoadedPipeline, ...]
@@ -57,6 +58,7 @@ class LoadedFolder:
     faulty: tuple[LoadedPipeline, ...] = ()
     environments: LoadedEnvironments = field(default_factory=LoadedEnvironments)
     base: Path = Path()
+    whole: bool = False
 
 
 def load_folder(folder: Path) -> LoadedFolder:
@@ -72,7 +74,10 @@ def load_folder(folder: Path) -> LoadedFolder:
             hint="create it, or name another with --pipelines or PLANASONIX_PIPELINES",
         )
         return LoadedFolder(pipelines=(), connections=ConnectionsDocument(), problems=(problem,))
-    return load_files(find_files(folder), beside=folder, are_all=True)
+    files = find_files(folder)
+    loaded = load_files(files, beside=folder, are_all=True)
+    known = [each for each in (*loaded.pipelines, *loaded.faulty) if each.document.id != STAND_IN]
+    return replace(loaded, whole=len(known) == len(files))
 
 
 def load_files(files: Sequence[Path], *, beside: Path | None, are_all: bool = False) -> LoadedFolder:

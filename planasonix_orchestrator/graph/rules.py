@@ -8,12 +8,14 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
+from pydantic.alias_generators import to_camel
 
 from planasonix_orchestrator.contract.slices import SLICE_VARIABLES, fill_slice, slice_at
 from planasonix_orchestrator.contract.values import VariableValueError, parse_value
 from planasonix_orchestrator.graph.document import PipelineDocument
 from planasonix_orchestrator.graph.source import DocumentPath, Fault
 from planasonix_orchestrator.graph.topology import find_cycles, print_cycle
+from planasonix_orchestrator.graph.triggers import UpstreamTrigger
 from planasonix_orchestrator.graph.validation import nearest
 from planasonix_orchestrator.graph.variables import TemplateError, variables_in
 
@@ -131,12 +133,13 @@ def check_triggers(document: PipelineDocument) -> Iterator[Fault]:
         yield from _setting_faults(trigger.variables, document, path=path)
         for name, value in trigger.config:
             if name.endswith("_variable") and value is not None and value not in document.variables:
-                key = "pathsVariable" if name == "paths_variable" else "payloadVariable"
-                yield _unknown_variable(value, (*path, "config", key), known=document.variables)
-        if getattr(trigger.config, "pipeline_id", None) == document.id:
+                yield _unknown_variable(value, (*path, "config", to_camel(name)), known=document.variables)
+        if isinstance(trigger, UpstreamTrigger) and document.id in trigger.config.upstream_ids:
             message = "the pipeline would start itself again and again"
             hint = "name another pipeline, or use a schedule"
-            yield Fault(code="self_trigger", message=message, path=(*path, "config", "pipelineId"), hint=hint)
+            yield Fault(
+                code="self_trigger", message=message, path=(*path, *trigger.config.place_of(document.id)), hint=hint
+            )
 
 
 RULES: tuple[Callable[[PipelineDocument], Iterable[Fault]], ...] = (

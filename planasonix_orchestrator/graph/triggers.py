@@ -97,10 +97,40 @@ class WebhookConfig(DocumentModel):
     payload_variable: VariableName | None = Field(default=None, description="The variable that receives the body.")
 
 
-class UpstreamConfig(DocumentModel):
-    """Another pipeline has succeeded."""
+UpstreamEnd = Literal["succeeded", "failed", "finished"]
 
-    pipeline_id: PipelineId
+
+class UpstreamConfig(DocumentModel):
+    """Runs of other pipelines have ended."""
+
+    pipeline_id: PipelineId | None = Field(default=None, description="The pipeline whose runs count.")
+    pipeline_ids: Annotated[tuple[PipelineId, ...], Field(strict=False)] = Field(
+        default=(), description="The pipelines, if there are several."
+    )
+    mode: Literal["any", "all"] = Field(
+        default="any",
+        description="`any`: each run of one of them that ends starts a run; `all`: one starts when each pipeline has "
+        "had such an end since this trigger's last run.",
+    )
+    on: UpstreamEnd = Field(default="succeeded", description="Which ends count; `finished` is any, cancellations too.")
+
+    @model_validator(mode="after")
+    def _names_pipelines(self) -> Self:
+        if (self.pipeline_id is None) == (not self.pipeline_ids):
+            raise ValueError("it names its pipelines in one of 'pipelineId' and 'pipelineIds'")
+        return self
+
+    @property
+    def upstream_ids(self) -> tuple[str, ...]:
+        """The ids of the pipelines whose runs count, each once."""
+        named = self.pipeline_ids if self.pipeline_id is None else (self.pipeline_id,)
+        return tuple(dict.fromkeys(named))
+
+    def place_of(self, pipeline_id: str) -> tuple[str | int, ...]:
+        """Return where in the trigger one of these pipelines is named."""
+        if self.pipeline_id is not None:
+            return ("config", "pipelineId")
+        return ("config", "pipelineIds", self.pipeline_ids.index(pipeline_id))
 
 
 class BaseTrigger(DocumentModel):
@@ -149,7 +179,7 @@ class ContainerTrigger(BaseTrigger):
 
 
 class UpstreamTrigger(BaseTrigger):
-    """Starts the pipeline when another one has succeeded."""
+    """Starts the pipeline when runs of others have ended."""
 
     trigger_type: Literal["upstream"]
     config: UpstreamConfig

@@ -190,6 +190,29 @@ def test_a_run_that_dagster_starts_again_is_a_retry(instance: DagsterInstance, r
         assert len(listed) == number
 
 
+def test_a_run_and_what_it_has_started_name_each_other(instance: DagsterInstance, reader: httpx.Client) -> None:
+    """The parent, also one that has ended long ago, lists its children; a child started again is none of its."""
+    parent = make_run(instance, status=DagsterRunStatus.SUCCESS)
+    parent_id = encode_run_id(parent.run_id)
+    before = reader.get(f"/api/runs/{parent_id}")
+    assert before.json()["triggeredRuns"] == []
+    assert "upstreamRunId" not in before.json()["trigger"]
+    tags = {"planasonix/trigger": "sensor", "planasonix/trigger_id": "trg_1", "planasonix/upstream_run": parent.run_id}
+    children = [
+        make_run(instance, status=DagsterRunStatus.SUCCESS, tags={**tags, "planasonix/pipeline_id": pipeline_id})
+        for pipeline_id in ("pl_first", "pl_second")
+    ]
+    make_run(instance, status=DagsterRunStatus.SUCCESS, tags={**tags, "dagster/parent_run_id": children[0].run_id})
+    after = reader.get(f"/api/runs/{parent_id}", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert after.json()["triggeredRuns"] == [
+        {"id": encode_run_id(child.run_id), "pipelineId": pipeline_id}
+        for child, pipeline_id in zip(children, ("pl_first", "pl_second"), strict=True)
+    ]
+    child = reader.get(f"/api/runs/{encode_run_id(children[0].run_id)}").json()
+    assert child["trigger"] == {"type": "sensor", "triggerId": "trg_1", "upstreamRunId": parent_id}
+
+
 def test_nonsense_in_a_tag_does_no_harm(instance: DagsterInstance, reader: httpx.Client) -> None:
     """Tags that somebody wrote in the Dagster UI count only as far as they make sense, in lists as in detail."""
     tags = {f"tag_{number}": "x" * 200 for number in range(300)}

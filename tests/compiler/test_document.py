@@ -10,7 +10,7 @@ from planasonix_orchestrator.compiler.compile import compile_one
 from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.errors import InvalidDocumentError
 from planasonix_orchestrator.graph.loading import load_document
-from tests.compiler.folders import CONNECTIONS, KEEP, NUMBERS, SHELF, compile_texts, document, plan_of
+from tests.compiler.folders import CONNECTIONS, KEEP, NUMBERS, SHELF, compile_texts, document
 from tests.compiler.nodes import CATALOG
 
 TEXT = document(
@@ -27,6 +27,16 @@ TEXT = document(
         {"id": "trg_d", "triggerType": "s3", "config": {"bucket": "b"}},
     ],
 )
+
+
+OTHER = document({"a": NUMBERS}, id="pl_other", name="other")
+
+
+def plan_of(folder: Path, text: str) -> PipelinePlan:
+    """The plan of a document, beside the other one that it names."""
+    compiled = compile_texts(folder, other=OTHER, test=text)
+    assert compiled.problems == ()
+    return compiled.plans[1]
 
 
 def compiled(data: Any, folder: Path) -> PipelinePlan:

@@ -1,11 +1,30 @@
 """The daemon: what we change in Dagster's, held against the installed one."""
 
+import inspect
+
+from dagster._daemon import cli, sensor
 from dagster._daemon.controller import RELOAD_WORKSPACE_INTERVAL, DagsterDaemonController
 
-from planasonix_orchestrator.runtime.daemon import SECONDS_BETWEEN_REFRESHES
+from planasonix_orchestrator.runtime.daemon import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_REFRESHES
 
 
 def test_dagster_fetches_all_jobs_after_the_interval_that_we_set() -> None:
     """It looks the interval up in its module each time, so that one set before it starts counts."""
     assert "RELOAD_WORKSPACE_INTERVAL" in DagsterDaemonController.check_workspace_freshness.__code__.co_names
     assert RELOAD_WORKSPACE_INTERVAL < SECONDS_BETWEEN_REFRESHES
+
+
+def test_dagster_looks_at_sensors_after_the_interval_that_we_set() -> None:
+    """It looks that up in its module, too, and there it asks whether a sensor is due: both when it submits a look and
+    when that begins."""
+    assert "MIN_INTERVAL_LOOP_TIME" in sensor.execute_sensor_iteration_loop.__code__.co_names
+    assert sensor.MIN_INTERVAL_LOOP_TIME > SECONDS_BETWEEN_LOOKS
+    for asks in (sensor.execute_sensor_iteration, sensor._process_tick_generator):
+        assert "is_under_min_interval" in asks.__code__.co_names
+
+
+def test_dagster_opens_its_daemons_where_we_give_them_connections() -> None:
+    """The command finds what opens them by name, with the instance as the first argument."""
+    runs_it = inspect.unwrap(cli._daemon_run_command)
+    assert "daemon_controller_from_instance" in runs_it.__code__.co_names
+    assert next(iter(inspect.signature(cli.daemon_controller_from_instance).parameters)) == "instance"  # type: ignore[attr-defined]

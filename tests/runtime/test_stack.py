@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -82,6 +83,39 @@ def test_a_broken_file_is_reported_and_harms_no_other(stack: Stack) -> None:
     stack.run_once()
     broken.unlink()
     wait_until(lambda: stack.api("/api/pipelines")["meta"]["problems"] == [])
+
+
+def test_a_pipeline_follows_another(stack: Stack) -> None:
+    """Its run starts soon after the other's success, long before the sensor is due by itself; both name each other."""
+    trigger = "{id: trg_follow, triggerType: upstream, config: {pipelineId: pl_copy}}"
+    text = (
+        (stack.pipelines / "copy.yaml")
+        .read_text()
+        .replace("pl_copy", "pl_follow")
+        .replace("name: copy", "name: follow")
+    )
+    file = stack.pipelines / "follow.yaml"
+    file.write_text(text.replace("out.csv", "follow.csv") + f"triggers:\n  - {trigger}\n")
+    lag = 'planasonix_upstream_lag_seconds{trigger_id="trg_follow"} '
+
+    def told() -> str:
+        return httpx.get(stack.parts["api"]["url"] + "/metrics", headers=stack.headers, timeout=10).text
+
+    wait_until(lambda: f"{lag}0.0" in told(), what=told)
+    parent = stack.run_once()
+    wait_until(lambda: bool(stack.api(f"/api/runs/{parent}")["triggeredRuns"]), seconds=30)
+    (child,) = stack.api(f"/api/runs/{parent}")["triggeredRuns"]
+    assert child["pipelineId"] == "pl_follow"
+    wait_until(lambda: stack.status(child["id"]) == "succeeded", what=lambda: stack.status(child["id"]))
+    run = stack.api(f"/api/runs/{child['id']}")
+    assert run["trigger"] == {
+        "type": "sensor",
+        "sensor": "trg_follow",
+        "triggerId": "trg_follow",
+        "upstreamRunId": parent,
+    }
+    file.unlink()
+    wait_until(lambda: stack.job_names() == {"copy"}, what=stack.job_names)
 
 
 def test_a_second_stack_on_the_same_state_is_refused(stack: Stack) -> None:

@@ -7,12 +7,14 @@ from dagster import SensorDefinition
 
 from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.dagster_defs.sensors.place import SensorPlace
+from planasonix_orchestrator.dagster_defs.sensors.upstream import build_upstream_sensor
 from planasonix_orchestrator.dagster_defs.sensors.webhook import build_webhook_sensor
 
 __all__ = ["SensorPlace", "build_sensors"]
 
 # One builder for each kind of trigger.
 _BUILDERS: Mapping[str, Callable[[Any, PipelinePlan, SensorPlace], SensorDefinition]] = {
+    "upstream": build_upstream_sensor,
     "webhook": build_webhook_sensor,
 }
 
