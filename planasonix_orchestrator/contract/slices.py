@@ -7,6 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.values import VariableValue
 
 # What `{{ name }}` may say in every pipeline without declaring it, and the tags of a run that hold the values.
 SLICE_TAGS: Final[Mapping[str, str]] = {
@@ -48,7 +49,7 @@ def slice_at(created_at: datetime) -> dict[str, str]:
     return {**dict.fromkeys(SLICE_VARIABLES, moment), "ds": moment[:10]}
 
 
-def fill_slice(value: object, *, values: Mapping[str, str]) -> object:
+def fill_slice(value: VariableValue, *, values: Mapping[str, str]) -> VariableValue:
     """Return a value of a schedule's `variables`; in a text, the slice templates are replaced by their values."""
     if not isinstance(value, str):
         return value

@@ -22,6 +22,7 @@ from planasonix_orchestrator.dagster_defs.executor_of_run import publish_executo
 from planasonix_orchestrator.dagster_defs.jobs import build_job
 from planasonix_orchestrator.dagster_defs.ops import LazyOps, build_ops
 from planasonix_orchestrator.dagster_defs.pipeline_run import Surroundings
+from planasonix_orchestrator.dagster_defs.schedules import build_schedules
 from planasonix_orchestrator.dagster_defs.sensors import SensorPlace, build_sensors
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.errors import Problem
@@ -87,10 +88,16 @@ def build_repository(
         plans={plan.pipeline_id: plan for plan in folder.plans}, surroundings=surroundings, settings=settings
     )
     sensors = {sensor.name: sensor for plan in folder.plans for sensor in build_sensors(plan, place=place)}
+    schedules = {
+        schedule.name: schedule
+        for plan in folder.plans
+        for schedule in build_schedules(plan, environments=folder.environments)
+    }
 
     @repository(name=REPOSITORY_NAME, metadata=metadata)
     def planasonix() -> dict[str, Any]:
-        return {"jobs": {plan.job_name: lazily(plan) for plan in folder.plans}, "sensors": sensors}
+        jobs = {plan.job_name: lazily(plan) for plan in folder.plans}
+        return {"jobs": jobs, "schedules": schedules, "sensors": sensors}
 
     return planasonix
 

@@ -12,6 +12,7 @@ from planasonix_orchestrator.contract.slices import (
     slice_tags,
     slice_values,
 )
+from planasonix_orchestrator.contract.values import VariableValue
 
 DUE = datetime(2025, 3, 30, 22, 30, tzinfo=UTC)
 TAGS = slice_tags(DUE, previous=DUE - timedelta(days=1), following=DUE + timedelta(days=1), timezone="Europe/Berlin")
@@ -52,7 +53,7 @@ def test_tags_that_say_only_when_a_run_was_due_are_a_slice() -> None:
         (None, None),
     ],
 )
-def test_a_schedules_variables_may_speak_of_the_slice(value: object, filled: object) -> None:
+def test_a_schedules_variables_may_speak_of_the_slice(value: VariableValue, filled: VariableValue) -> None:
     """In any place of a text."""
     values = slice_values(TAGS)
     assert values is not None
