@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api_adapter.control.switches import next_fires
+from api_adapter.control import next_fires
 from planasonix_orchestrator.dagster_defs.schedules.times import (
     BEGINNING,
     Era,
@@ -19,8 +19,8 @@ from tests.dagster_defs.scheduling import moment
 
 HOUR = timedelta(hours=1)
 HOURLY, DAILY = Rhythm(cron="0 * * * *", timezone="UTC"), Rhythm(cron="30 0 * * *", timezone="UTC")
-# The days on which the clocks change, and when 02:30 comes on that day and on the next, in UTC: where it does not
-# exist at 03:00 instead, where it comes twice (in neither of these zones; 01:30 does in New York) the second time.
+# The days on which the clocks change, and when a fire of 02:30 comes on that day and on the next, in UTC: where it does
+# not exist, at 03:00 instead; where it comes twice, as in Berlin, the second time.
 FORWARD = [
     ("America/New_York", "2025-03-09", ["2025-03-09T07:00", "2025-03-10T06:30"]),
     ("America/New_York", "2026-03-08", ["2026-03-08T07:00", "2026-03-09T06:30"]),
