@@ -1,5 +1,6 @@
 """The list of cases; one file for each kind."""
 
+from benchmarks.cases.folder_polls import FOLDER_POLL
 from benchmarks.cases.fused_pipeline import FUSED_PIPELINE
 from benchmarks.cases.log_streams import LOG_STREAMS
 from benchmarks.cases.requests_per_second import REQUESTS_PER_SECOND
@@ -14,6 +15,7 @@ from benchmarks.frame import Cases
 CASES = Cases(
     (
         *(FUSED_PIPELINE, *RUN_PAGES, *RUN_DETAILS, *RUN_LOGS, REQUESTS_PER_SECOND, *LOG_STREAMS),
+        FOLDER_POLL,
         *(*RUN_STARTS, *RUN_CANCELS, *RUN_COST),
     )
 )

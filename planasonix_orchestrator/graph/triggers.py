@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from planasonix_orchestrator.graph.globs import check_glob
 from planasonix_orchestrator.graph.model import (
     DocumentModel,
     EnvironmentSecret,
@@ -17,7 +18,8 @@ from planasonix_orchestrator.graph.model import (
     VariableValue,
 )
 
-Globs = Annotated[tuple[Identifier, ...], Field(strict=False)]
+Glob = Annotated[Identifier, AfterValidator(check_glob)]
+Globs = Annotated[tuple[Glob, ...], Field(strict=False)]
 
 
 def _plain_address(url: str) -> str:
@@ -30,7 +32,7 @@ def _plain_address(url: str) -> str:
 class ArrivalConfig(DocumentModel):
     """What all triggers on new files share: which files count, how often to look, and how to batch them."""
 
-    include: Globs = Field(default=("**",), description="Globs of the files that count.")
+    include: Globs = Field(default=("**",), min_length=1, description="Globs of the files that count.")
     exclude: Globs = Field(default=(), description="Globs of files that don't, even though `include` has them.")
     poll_interval_seconds: float = Field(default=60, ge=1, strict=False, description="How often to look.")
     batch_seconds: float = Field(default=0, ge=0, strict=False, description="Wait this long for more files.")

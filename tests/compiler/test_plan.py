@@ -154,6 +154,7 @@ def test_what_a_trigger_does_not_say_leaves_the_version(
     tmp_path: Path, number: int, change: dict[str, Any], same: bool
 ) -> None:
     """Documents from before a key came to be keep their version; this one had it then."""
+    (tmp_path / "environments.yaml").write_text("environments: {prod: {}}")
     triggers = [dict(each) for each in TRIGGERS]
     triggers[number].update(change)
     assert (_version(tmp_path, {"triggers": triggers}) == "33ebc5fefa52e138") is same

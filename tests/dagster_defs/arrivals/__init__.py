@@ -1,0 +1,1 @@
+"""Tests of triggers on new files and objects."""

@@ -1,0 +1,37 @@
+"""A Dagster whose record is in a real Postgres, for all tests of arrivals."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from dagster import DagsterInstance
+
+from planasonix_orchestrator.dagster_defs.sensors.arrivals.record import Connect
+from tests.api.conftest import dagster_home
+from tests.conftest import superuser
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_server: str) -> str:
+    name = f"arrivals_{uuid4().hex}"
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def instance(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DagsterInstance]:
+    with dagster_home(tmp_path_factory.mktemp("dagster"), url=database_url) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def connect(instance: DagsterInstance) -> Connect:
+    connect: Connect = instance.run_storage.connect  # type: ignore[attr-defined]
+    return connect
+
+
+@pytest.fixture
+def trigger_id() -> str:
+    """An id of the test's own: the tests share the tables."""
+    return f"trg_{uuid4().hex}"
