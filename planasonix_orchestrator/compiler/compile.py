@@ -18,6 +18,7 @@ from planasonix_orchestrator.compiler.passes.stages import number_stages
 from planasonix_orchestrator.compiler.passes.storage import place_rows
 from planasonix_orchestrator.compiler.passes.types import resolve_types
 from planasonix_orchestrator.compiler.plan import PipelinePlan
+from planasonix_orchestrator.compiler.watched import check_watched
 from planasonix_orchestrator.contract.pipelines import PublishedEnvironments
 from planasonix_orchestrator.engine.connections import Connection
 from planasonix_orchestrator.errors import InvalidDocumentError, Problem
@@ -58,8 +59,8 @@ def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFol
         return _run(CHECKS, Draft(loaded=loaded, catalog=catalog, connections=connections))
 
     drafts, faulty = [check(loaded) for loaded in folder.pipelines], [check(loaded) for loaded in folder.faulty]
-    chained = tuple(check_chains((*drafts, *faulty), whole=folder.whole))
-    broken = {problem.file for problem in chained}
+    of_starters = (*check_chains((*drafts, *faulty), whole=folder.whole), *check_watched((*drafts, *faulty)))
+    broken = {problem.file for problem in of_starters}
     sound = [draft for draft in drafts if not draft.problems and _file_of(draft) not in broken]
     found = [problem for draft in faulty for problem in draft.problems]
     return CompiledFolder(
@@ -68,7 +69,7 @@ def compile_folder(folder: LoadedFolder, *, catalog: NodeCatalog) -> CompiledFol
             *folder.problems,
             *(problem for draft in drafts for problem in draft.problems),
             *further_problems(found, known=folder.problems),
-            *chained,
+            *of_starters,
         ),
         connections=connections,
         environments=build_environments(folder.environments),

@@ -66,6 +66,14 @@ class Connections:
         """Return the same connections with other bindings."""
         return Connections(self._connections, environment=self.environment, bindings=bindings)
 
+    def get(self, connection_id: str) -> Connection:
+        """Return the connection that is used where somebody names this id; `UnknownConnectionError`."""
+        used = self._bindings.get(connection_id, connection_id)
+        try:
+            return self._connections[used]
+        except KeyError as error:
+            raise UnknownConnectionError(used, known=tuple(self._connections)) from error
+
     def postgres(self, connection_id: str) -> PostgresConnection:
         """Return the PostgreSQL connection that is used where a node names this id."""
         return self._get(connection_id, PostgresConnection)
@@ -78,11 +86,7 @@ class Connections:
         return iter(self._connections)
 
     def _get(self, connection_id: str, kind: type[ConnectionT]) -> ConnectionT:
-        used = self._bindings.get(connection_id, connection_id)
-        try:
-            connection = self._connections[used]
-        except KeyError as error:
-            raise UnknownConnectionError(used, known=tuple(self._connections)) from error
+        connection = self.get(connection_id)
         if not isinstance(connection, kind):
-            raise NodeError(f"connection {used!r} is a {type(connection).__name__}, not a {kind.__name__}")
+            raise NodeError(f"connection {connection.id!r} is a {type(connection).__name__}, not a {kind.__name__}")
         return connection

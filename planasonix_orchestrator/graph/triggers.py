@@ -135,6 +135,31 @@ class UpstreamConfig(DocumentModel):
         return ("config", "pipelineIds", self.pipeline_ids.index(pipeline_id))
 
 
+class SqlConfig(DocumentModel):
+    """What a query against a database yields."""
+
+    connection_id: Identifier = Field(description="A connection of type `postgres` or `duckdb`.")
+    query: Annotated[str, Field(min_length=1)] = Field(description="One SELECT in the SQL of that database.")
+    watermark_column: Identifier | None = Field(
+        default=None, description="A column of the query: a higher value than ever before starts a run."
+    )
+    poll_interval_seconds: float = Field(default=60, ge=1, strict=False, description="How often to ask.")
+    timeout_seconds: float = Field(default=30, gt=0, le=45, strict=False, description="How long an answer may take.")
+    ignore_existing: bool = Field(default=False, description="What is there at the first look starts no run.")
+    watermark_variable: VariableName | None = Field(
+        default=None, description="The variable that receives the new value."
+    )
+    rows_variable: VariableName | None = Field(
+        default=None, description="The variable that receives the new rows, as JSON: a list of objects."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_passes_on(self) -> Self:
+        if self.watermark_variable is not None and self.watermark_column is None:
+            raise ValueError("'watermarkVariable' needs a 'watermarkColumn'")
+        return self
+
+
 class BaseTrigger(DocumentModel):
     """What every trigger has."""
 
@@ -187,7 +212,14 @@ class UpstreamTrigger(BaseTrigger):
     config: UpstreamConfig
 
 
+class SqlTrigger(BaseTrigger):
+    """Starts the pipeline when a query yields something new."""
+
+    trigger_type: Literal["sql"]
+    config: SqlConfig
+
+
 TriggerDocument = Annotated[
-    FileWatcherTrigger | WebhookTrigger | S3Trigger | GcsTrigger | ContainerTrigger | UpstreamTrigger,
+    FileWatcherTrigger | WebhookTrigger | S3Trigger | GcsTrigger | ContainerTrigger | UpstreamTrigger | SqlTrigger,
     Field(discriminator="trigger_type"),
 ]

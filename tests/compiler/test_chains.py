@@ -99,6 +99,26 @@ def test_a_trigger_names_its_pipelines_in_one_way(tmp_path: Path, config: dict[s
     assert "'pipelineId' and 'pipelineIds'" in problem.message
 
 
+def test_the_connection_of_a_sql_trigger_must_be_there(tmp_path: Path) -> None:
+    """With the nearest known one."""
+    trigger = {"triggerType": "sql", "config": {"connectionId": "conn_pq", "query": "SELECT 1"}}
+    (problem,) = compile_texts(tmp_path, a=chained("a", trigger)).problems
+    assert (problem.code, problem.path) == ("unknown_connection", "$.triggers[0].config.connectionId")
+    assert problem.hint == "did you mean 'conn_pg'?"
+
+
+def test_the_variables_of_a_sql_trigger_must_be_there(tmp_path: Path) -> None:
+    """A trigger may fill only what the pipeline declares, and pass on only what it has."""
+    config = {"connectionId": "conn_pg", "query": "SELECT 1"}
+    for more, told in (
+        ({"rowsVariable": "rows"}, ("unknown_variable", "$.triggers[0].config.rowsVariable")),
+        ({"watermarkVariable": "mark"}, ("invalid_value", "$.triggers[0].config")),
+    ):
+        trigger = {"triggerType": "sql", "config": {**config, **more}}
+        (problem,) = compile_texts(tmp_path, a=chained("a", trigger)).problems
+        assert (problem.code, problem.path) == told
+
+
 def test_what_a_trigger_does_not_say_leaves_the_version_as_it_was(tmp_path: Path) -> None:
     """The keys for several pipelines came later than versions, which name runs and stay."""
 

@@ -8,6 +8,7 @@ from dagster import SensorDefinition
 from planasonix_orchestrator.compiler.plan import PipelinePlan
 from planasonix_orchestrator.dagster_defs.sensors.arrivals import build_arrivals_sensor
 from planasonix_orchestrator.dagster_defs.sensors.place import SensorPlace
+from planasonix_orchestrator.dagster_defs.sensors.sql import build_sql_sensor
 from planasonix_orchestrator.dagster_defs.sensors.upstream import build_upstream_sensor
 from planasonix_orchestrator.dagster_defs.sensors.webhook import build_webhook_sensor
 
@@ -15,6 +16,7 @@ __all__ = ["SensorPlace", "build_sensors"]
 
 # One builder for each kind of trigger.
 _BUILDERS: Mapping[str, Callable[[Any, PipelinePlan, SensorPlace], SensorDefinition]] = {
+    "sql": build_sql_sensor,
     "upstream": build_upstream_sensor,
     "file_watcher": build_arrivals_sensor,
     "s3": build_arrivals_sensor,
