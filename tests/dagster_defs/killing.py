@@ -65,14 +65,14 @@ def play(folder: Path, *, begin: datetime, end: datetime, progress: Progress) ->
 
 
 def main(folder: Path, *, seed: int, most_looks: int, begin: datetime, end: datetime) -> list[tuple[str, str]]:
-    """Return when the schedulers were at work, one after the other."""
+    """Return when the schedulers were at work, one after the other; the last one is not killed."""
     load_repository(
         Settings(pipelines=folder / "pipelines", state=folder / "state")
     )  # its imports are for all children
     chance = random.Random(seed)  # noqa: S311
     at_work: list[tuple[str, str]] = []
     progress = Progress()
-    while begin <= end:
+    while True:
         progress.put(0, begin)
         child = os.fork()
         if child == 0:
@@ -88,8 +88,7 @@ def main(folder: Path, *, seed: int, most_looks: int, begin: datetime, end: date
         at_work.append((begin.isoformat(), last.isoformat()))
         if ended:
             return at_work
-        begin = last + chance.choice([timedelta(), chance.random() * _LONGEST_AWAY])
-    return at_work
+        begin = min(last + chance.choice([timedelta(), chance.random() * _LONGEST_AWAY]), end)
 
 
 def _kill_amid(child: int, *, looks: int, seconds: float, progress: Progress) -> bool:
