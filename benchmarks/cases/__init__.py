@@ -10,12 +10,13 @@ from benchmarks.cases.run_details import RUN_DETAILS
 from benchmarks.cases.run_logs import RUN_LOGS
 from benchmarks.cases.run_pages import RUN_PAGES
 from benchmarks.cases.run_starts import RUN_STARTS
+from benchmarks.cases.trigger_latency import TRIGGER_LATENCY
 from benchmarks.frame import Cases
 
 CASES = Cases(
     (
         *(FUSED_PIPELINE, *RUN_PAGES, *RUN_DETAILS, *RUN_LOGS, REQUESTS_PER_SECOND, *LOG_STREAMS),
         FOLDER_POLL,
-        *(*RUN_STARTS, *RUN_CANCELS, *RUN_COST),
+        *(*RUN_STARTS, *RUN_CANCELS, *RUN_COST, *TRIGGER_LATENCY),
     )
 )

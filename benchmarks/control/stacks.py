@@ -167,6 +167,47 @@ def stock_stack(folder: Path, *, pipelines: Path) -> Iterator[Stack]:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockDaemon:
+    """Dagster's daemon with code of its own: how its upstream job is started, and where its runs are kept."""
+
+    postgres_url: str
+    environment: Mapping[str, str]
+    module: str
+
+    def launch_upstream(self) -> None:
+        """Put a run of the job `upstream` into the queue."""
+        command = [sys.executable, "-m", "dagster", "job", "launch", "-m", self.module, "-j", "upstream"]
+        subprocess.run(command, env=dict(self.environment), cwd=REPOSITORY, check=True, capture_output=True)
+
+
+@contextmanager
+def stock_daemon(folder: Path, *, module: str, more: Mapping[str, str]) -> Iterator[StockDaemon]:
+    """Run Dagster's daemon as it comes, with its own queue and launcher, over the definitions of a module."""
+    state = _empty(folder)
+    settings = Settings(pipelines=state, state=state)
+    settings.logs.mkdir()
+    postgres = embedded_postgres(settings)
+    with ExitStack() as opened:
+        opened.enter_context(guarded(state))
+        postgres.start(log=settings.logs / "postgres.log")
+        opened.callback(postgres.stop)
+        postgres.create_database(DATABASE)
+        write_dagster_home(settings)
+        (settings.dagster_home / "dagster.yaml").write_text(_STOCK_DAGSTER_YAML, encoding="utf-8")
+        part = next(part for part in build_parts(settings, ports=_ports()) if part.name == "daemon")
+        url = postgres.url(DATABASE)
+        stock = replace(
+            part,
+            command=(sys.executable, "-m", "dagster._daemon", "run", "-m", module),
+            environment={**part.environment, **more},
+        )
+        opened.enter_context(_running(stock, postgres_url=url))
+        yield StockDaemon(
+            postgres_url=url, environment=_environment(stock.environment, postgres_url=url), module=module
+        )
+
+
 def _environment(environment: Mapping[str, str], *, postgres_url: str) -> dict[str, str]:
     """Return an environment with what the benchmarks add; without the variable, Python keeps compiled bytecode."""
     kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
