@@ -26,6 +26,7 @@ from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.parts import (
     DAEMON,
     DATABASE,
+    WEBSERVER,
     Part,
     Ports,
     build_parts,
@@ -216,7 +217,8 @@ def _environment(environment: Mapping[str, str], *, postgres_url: str) -> dict[s
 
 
 def _as_dagster_has_it(part: Part) -> Part:
-    return replace(part, command=tuple("dagster._daemon" if word == DAEMON else word for word in part.command))
+    stock = {DAEMON: "dagster._daemon", WEBSERVER: "dagster_webserver"}
+    return replace(part, command=tuple(stock.get(word, word) for word in part.command))
 
 
 @contextmanager

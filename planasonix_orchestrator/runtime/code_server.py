@@ -12,6 +12,7 @@ from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
 from planasonix_orchestrator.runtime.ports import LOOPBACK
 
 SECONDS_TO_RELOAD = 120.0
+SECONDS_BETWEEN_QUESTIONS = 5  # of Dagster's parts, whether somebody has loaded the code anew
 _SERVICE = "/api.DagsterApi/"
 _RELOAD = "mutation($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"
 

@@ -3,6 +3,7 @@
 Once a minute Dagster's daemon fetches every job from the code server, one by one, whether or not anything has changed:
 with 1,000 pipelines that keeps a tenth of a core busy for good. It learns of each reload of the code server from a
 thread that watches it besides, so that the look at all of it is needed only in case that thread has missed something.
+That thread asks the code server each second, which together with the webserver's costs as much as all else at rest.
 
 It opens a connection to Postgres for each statement, which takes most of the time of a sensor's look, and of each run
 that it creates: with connections that stay open it creates five times as many runs a second. And it looks every second
@@ -18,7 +19,9 @@ from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon import cli, controller, sensor
 from dagster._daemon.controller import daemon_controller_from_instance
+from dagster._grpc import server_watcher
 
+from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.news import UpstreamNews
 
 SECONDS_BETWEEN_REFRESHES = 900
@@ -52,5 +55,6 @@ if __name__ == "__main__":
     # Private, and the only way: no setting says it. Tests hold the names against the installed Dagster.
     controller.RELOAD_WORKSPACE_INTERVAL = SECONDS_BETWEEN_REFRESHES
     sensor.MIN_INTERVAL_LOOP_TIME = SECONDS_BETWEEN_LOOKS
+    server_watcher.WATCH_INTERVAL = SECONDS_BETWEEN_QUESTIONS
     cli.daemon_controller_from_instance = _open_controller  # type: ignore[attr-defined]
     cli.main()

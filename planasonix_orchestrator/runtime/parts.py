@@ -29,6 +29,7 @@ from planasonix_orchestrator.settings import (
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
 DAEMON = "planasonix_orchestrator.runtime.daemon"  # all of them run as modules, never imported
+WEBSERVER = "planasonix_orchestrator.runtime.webserver"
 RUN_HOST = "planasonix_orchestrator.run_host"
 NOTIFIER = "planasonix_orchestrator.notifier"
 API = "api_adapter"
@@ -121,7 +122,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
 
     workspace = str(settings.dagster_home / "workspace.yaml")
     code_server = ("dagster", "code-server", "start", "-m", DEFINITIONS, "--location-name", CODE_LOCATION_NAME)
-    webserver = ("dagster_webserver", "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
+    webserver = (WEBSERVER, "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
     webserver_url = f"http://{LOOPBACK}:{ports.webserver}"
     return (
         _postgres_part(settings, furnish=partial(make_schema, environment)),

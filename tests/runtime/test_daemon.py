@@ -4,7 +4,9 @@ import inspect
 
 from dagster._daemon import cli, sensor
 from dagster._daemon.controller import RELOAD_WORKSPACE_INTERVAL, DagsterDaemonController
+from dagster._grpc import server_watcher
 
+from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.daemon import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_REFRESHES
 
 
@@ -21,6 +23,12 @@ def test_dagster_looks_at_sensors_after_the_interval_that_we_set() -> None:
     assert sensor.MIN_INTERVAL_LOOP_TIME > SECONDS_BETWEEN_LOOKS
     for asks in (sensor.execute_sensor_iteration, sensor._process_tick_generator):
         assert "is_under_min_interval" in asks.__code__.co_names
+
+
+def test_dagster_asks_the_code_server_after_the_interval_that_we_set() -> None:
+    """Whoever starts the thread that asks leaves the interval to the module, which is where it looks it up."""
+    assert "WATCH_INTERVAL" in server_watcher.watch_grpc_server_thread.__code__.co_names
+    assert server_watcher.WATCH_INTERVAL < SECONDS_BETWEEN_QUESTIONS
 
 
 def test_dagster_opens_its_daemons_where_we_give_them_connections() -> None:
