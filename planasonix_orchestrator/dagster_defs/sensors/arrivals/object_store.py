@@ -20,6 +20,7 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "az": ("adlfs", "azure"),
 }
 
+_TAKE_MISSING_FOR_EMPTY = frozenset({"az"})  # whose package finds nothing, and no fault, in a container that is not there
 # Of S3's client: the next poll tries again anyway, and the daemon waits a minute for a poll.
 _PATIENCE: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
 
@@ -27,7 +28,7 @@ _PATIENCE: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retri
 class ObjectStore:
     """The objects of a bucket whose keys begin with `prefix`; globs start at the last slash of that.
 
-    An object's version is its ETag: the same content stored again is, for most stores, the same version.
+    An object's version is its ETag, or Google's generation. To S3 the same content stored again is the same version.
     `read_options` returns what the package that lists them is told, keys too; it is called when they are needed.
     """
 
@@ -57,10 +58,13 @@ class ObjectStore:
         versions: dict[str, str] = {}
         arrivals: list[Arrival] = []
         begin = len(self.bucket) + 1 + self.prefix.rfind("/") + 1
+        prefix = f"{self.bucket}/{self.prefix}"  # adlfs leaves out a slash at its end
         for name, facts in self._find().items():
             path = f"{self.scheme}://{name}"
             before = known.get(path)
-            if name.endswith("/") or (before is None and not self.selection.has(name[begin:])):
+            if name.endswith("/") or not name.startswith(prefix):
+                continue
+            if before is None and not self.selection.has(name[begin:]):
                 continue
             arrival = _arrival(path, facts)
             versions[path] = arrival.version
@@ -78,6 +82,8 @@ class ObjectStore:
             # Its connections are kept; not by fsspec, which keeps them for each of the code server's threads.
             self._store = self._store or filesystem(use_listings_cache=False, skip_instance_cache=True, **options)
             found: Mapping[str, Mapping[str, Any]] = self._store.find(self.bucket, prefix=self.prefix, detail=True)
+            if not found and self.scheme in _TAKE_MISSING_FOR_EMPTY:
+                self._store.info(self.bucket)
         except Exception as error:  # the packages and what they are made of raise what they like
             self._store = None
             # Nor is their error shown as the cause: what they put into it is nothing that we could vouch for.
@@ -135,6 +141,7 @@ def _arrival(path: str, facts: Mapping[str, Any]) -> Arrival:
     size = int(facts.get("size") or 0)
     modified = next((facts[key] for key in ("LastModified", "last_modified", "mtime") if facts.get(key)), None)
     seconds = modified.timestamp() if isinstance(modified, datetime) else 0.0
-    tag = facts.get("ETag") or facts.get("etag")
+    # Google's ETag changes with what is noted on an object, too; its generation only with the content.
+    tag = next((facts[key] for key in ("ETag", "generation", "etag") if facts.get(key)), None)
     version = str(tag).strip('"') if tag else f"{modified}-{size}"
     return Arrival(path, version, size, seconds)
