@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -114,6 +115,33 @@ def test_a_pipeline_follows_another(stack: Stack) -> None:
         "triggerId": "trg_follow",
         "upstreamRunId": parent,
     }
+    file.unlink()
+    wait_until(lambda: stack.job_names() == {"copy"}, what=stack.job_names)
+
+
+def test_a_file_that_arrives_starts_a_run(stack: Stack) -> None:
+    """The run reads it by the path that it was given, and tells what started it."""
+    incoming = stack.pipelines / "arrivals"
+    incoming.mkdir()
+    text = (stack.pipelines / "copy.yaml").read_text()
+    for old, new in (("pl_copy", "pl_taken"), ("name: copy", "name: taken"), ("out.csv", "taken.csv")):
+        text = text.replace(old, new)
+    config = "{path: arrivals, detection: first_seen, pollIntervalSeconds: 1, batchFiles: 1, pathsVariable: file}"
+    text = text.replace("path: in.csv", 'path: "{{ file }}"') + "variables: {file: {}}\ntriggers:\n"
+    file = stack.pipelines / "taken.yaml"
+    file.write_text(f"{text}  - {{id: trg_taken, triggerType: file_watcher, config: {config}}}\n")
+    wait_until(lambda: "taken" in stack.job_names(), what=stack.job_names)
+    (stack.pipelines / "whole.csv").write_text("id\n7\n")
+    (stack.pipelines / "whole.csv").rename(incoming / "seven.csv")
+
+    def runs() -> list[dict[str, Any]]:
+        answer = stack.api("/api/runs?pipelineId=pl_taken")
+        return list(answer["data"]) if answer else []
+
+    wait_until(lambda: [run["status"] for run in runs()] == ["succeeded"], what=lambda: (runs(), stack.told()))
+    assert (stack.pipelines / "taken.csv").read_text() == "id\n7\n"
+    run = stack.api(f"/api/runs/{runs()[0]['id']}")
+    assert run["trigger"] == {"type": "sensor", "sensor": "trg_taken", "triggerId": "trg_taken"}
     file.unlink()
     wait_until(lambda: stack.job_names() == {"copy"}, what=stack.job_names)
 

@@ -20,7 +20,9 @@ _PACKAGES: Mapping[str, tuple[str, str]] = {
     "az": ("adlfs", "azure"),
 }
 
-_TAKE_MISSING_FOR_EMPTY = frozenset({"az"})  # whose package finds nothing, and no fault, in a container that is not there
+_TAKE_MISSING_FOR_EMPTY = frozenset(
+    {"az"}
+)  # whose package finds nothing, and no fault, in a container that is not there
 # Of S3's client: the next poll tries again anyway, and the daemon waits a minute for a poll.
 _PATIENCE: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
 
