@@ -53,6 +53,7 @@ def _evaluate(home: Path, pipelines: Path, begun: "multiprocessing.synchronize.E
         DagsterInstance.from_config(str(home)) as instance,
         WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as workspace,
     ):
+        instance.optimize_for_webserver(60_000, pool_recycle=3600, max_overflow=20)  # as ours does
         begun.set()
         while True:
             list(execute_sensor_iteration(workspace, logger, None, None))

@@ -1,7 +1,7 @@
 """Polls of a real folder, with what was seen in a real Postgres; the time is the test's own."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from planasonix_orchestrator.dagster_defs.sensors.arrivals.folder import Folder
-from planasonix_orchestrator.dagster_defs.sensors.arrivals.place import PlaceError
+from planasonix_orchestrator.dagster_defs.sensors.arrivals.place import Listing, PlaceError
 from planasonix_orchestrator.dagster_defs.sensors.arrivals.record import Batch, Connect
-from planasonix_orchestrator.dagster_defs.sensors.arrivals.waiting import Patience
+from planasonix_orchestrator.dagster_defs.sensors.arrivals.waiting import Arrival, Patience
 from planasonix_orchestrator.dagster_defs.sensors.arrivals.watch import Watch
 from planasonix_orchestrator.graph.globs import Selection
 
@@ -158,11 +158,20 @@ def test_a_poll_asks_for_so_much_and_no_more(tmp_path: Path, watch_of: WatchOf, 
     assert take(watch, connect) == ["100"]
 
 
-def test_a_poll_asks_for_so_many_files_and_no_more(tmp_path: Path, watch_of: WatchOf, connect: Connect) -> None:
+class Crowd:
+    """A place with more files than anybody would want to make for a test."""
+
+    address = "/crowd"
+    versions = {f"/crowd/{number:05}": "1" for number in range(10_500)}  # noqa: RUF012
+
+    def look(self, known: Mapping[str, str]) -> Listing:
+        arrivals = [Arrival(path, "1", size=1, modified=0) for path in self.versions if path not in known]
+        return Listing(versions=self.versions, arrivals=arrivals)
+
+
+def test_a_poll_asks_for_so_many_files_and_no_more(trigger_id: str, connect: Connect) -> None:
     """At most 10,000, in whole batches; nothing is left out in the end."""
-    for number in range(10_500):
-        (tmp_path / f"{number:05}").touch()
-    watch = watch_of(batch_files=3000)
+    watch = Watch(trigger_id, place=Crowd(), patience=Patience(batch_files=3000))
     first, second = (watch.poll(connect, at=at).batches for at in (0, 1))
     assert [len(batch.paths) for batch in first] == [3000, 3000, 3000]
     assert first == second
@@ -196,6 +205,21 @@ def test_what_has_been_gone_for_long_is_forgotten(tmp_path: Path, watch_of: Watc
     (again,) = watch.poll(connect, at=61 * DAY).batches
     assert names([again]) == ["a"]
     assert again.batch_id != before.batch_id
+
+
+def test_a_trigger_can_start_over(tmp_path: Path, watch_of: WatchOf, connect: Connect, trigger_id: str) -> None:
+    """Once its row is deleted, all is new again, to processes that work meanwhile too; the runs have other keys."""
+    write(tmp_path, "a")
+    watch = watch_of()
+    before = watch.poll(connect, at=0).batches
+    with connect() as connection:
+        connection.execute(
+            text("DELETE FROM planasonix.arrival_triggers WHERE trigger_id = :trigger_id"), {"trigger_id": trigger_id}
+        )
+    after = watch.poll(connect, at=1).batches
+    assert (names(before), names(after)) == (["a"], ["a"])
+    assert before[0].batch_id != after[0].batch_id
+    assert watch_of().poll(connect, at=2).batches == after
 
 
 def test_a_folder_that_is_gone(tmp_path: Path, watch_of: WatchOf, connect: Connect) -> None:

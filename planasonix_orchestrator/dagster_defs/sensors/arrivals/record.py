@@ -25,7 +25,7 @@ _LOCK = 0x706C6E78
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Files that one run is started for. The id is made of what they are, and is the run's key in Dagster."""
+    """Files that one run is started for. The id says which, and when that was decided: the run's key in Dagster."""
 
     batch_id: str
     paths: tuple[str, ...]
@@ -74,7 +74,7 @@ class Record:
             known = self._known_among([arrival for batch in batches for arrival in batch], connection=connection)
             fresh = [[each for each in batch if (each.path, each.version) not in known] for batch in batches]
             fresh = [batch for batch in fresh if batch]
-            decided = [_batch(batch, trigger_id=self._trigger_id, revision=revision) for batch in fresh]
+            decided = [_batch(batch, trigger_id=self._trigger_id, at=at) for batch in fresh]
             self._insert(
                 connection,
                 [arrival for batch in fresh for arrival in batch],
@@ -137,8 +137,8 @@ class Record:
         self._revision = locked_at + 1 if self._revision == locked_at else _UNREAD
 
 
-def _batch(arrivals: Sequence[Arrival], *, trigger_id: str, revision: int) -> Batch:
-    made_of = hashlib.sha256(f"{revision}\0".encode())  # what was forgotten and comes again is another batch
+def _batch(arrivals: Sequence[Arrival], *, trigger_id: str, at: float) -> Batch:
+    made_of = hashlib.sha256(f"{at}\0".encode())  # what was forgotten and comes again is another batch
     for arrival in sorted(arrivals, key=lambda each: each.path):
         made_of.update(f"{arrival.path}\0{arrival.version}\0".encode())
     return Batch(f"{trigger_id}:{made_of.hexdigest()[:32]}", tuple(arrival.path for arrival in arrivals))
@@ -186,7 +186,7 @@ _TABLES = (
     """,
     """
     CREATE TABLE IF NOT EXISTS planasonix.arrivals (
-        trigger_id text NOT NULL REFERENCES planasonix.arrival_triggers,
+        trigger_id text NOT NULL REFERENCES planasonix.arrival_triggers ON DELETE CASCADE,
         key bytea NOT NULL,
         number bigint GENERATED ALWAYS AS IDENTITY,
         path text NOT NULL,
@@ -199,7 +199,7 @@ _TABLES = (
     """,
     """
     CREATE TABLE IF NOT EXISTS planasonix.arrival_batches (
-        trigger_id text NOT NULL REFERENCES planasonix.arrival_triggers,
+        trigger_id text NOT NULL REFERENCES planasonix.arrival_triggers ON DELETE CASCADE,
         batch_id text NOT NULL,
         number bigint GENERATED ALWAYS AS IDENTITY,
         files integer NOT NULL,
