@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from api_adapter.auth import ClosingMiddleware, open_guard
 from api_adapter.backfills.endpoints import router as backfills
 from api_adapter.caching import Answers
+from api_adapter.deliveries.endpoints import router as deliveries
 from api_adapter.dependencies import Services
 from api_adapter.exception_handlers import add_exception_handlers, answer_failure
 from api_adapter.health.endpoints import router as health
@@ -63,7 +64,7 @@ def create_app(
     app.state.telemetry = telemetry
     app.state.answers = Answers()
     add_exception_handlers(app)
-    for resource in (runs, run_actions, backfills, logs, pipelines, health):
+    for resource in (runs, run_actions, backfills, logs, pipelines, deliveries, health):
         app.router.routes.extend(resource.routes)  # included routers would look for each request's route twice
     add_reference(app)
     return app

@@ -53,8 +53,15 @@ def _read(services: Services) -> list[Metric]:
     }
     if heartbeat is not None:
         ages["planasonix_daemon_heartbeat_age_seconds"] = (_HEARTBEAT, heartbeat)
-    gauges_of_ages = (_gauge(name, text, (now - at).total_seconds()) for name, (text, at) in ages.items())
-    return [runs, *gauges_of_ages, *_lags(services, now=now)]
+    webhooks = services.records.deliveries.gauges()
+    ages["planasonix_webhook_oldest_pending_age_seconds"] = (_OLDEST_PENDING, webhooks.oldest_pending_at or now)
+    return [
+        runs,
+        *(_gauge(name, text, (now - at).total_seconds()) for name, (text, at) in ages.items()),
+        _gauge("planasonix_webhook_deliveries_pending", _PENDING, webhooks.pending),
+        _gauge("planasonix_webhook_deliveries_dead", _DEAD, webhooks.dead),
+        *_lags(services, now=now),
+    ]
 
 
 def _lags(services: Services, *, now: datetime) -> Iterator[Metric]:
@@ -78,3 +85,6 @@ _QUEUED = "Time that the oldest run that has not started has waited, in seconds;
 _CANCELING = "Time since the oldest run that is being canceled entered that state, in seconds; 0 if there is none."
 _LAG = "Time since the oldest run ended that an upstream trigger waits for and has not seen, in seconds; 0 if none did."
 _HEARTBEAT = "Time since the Dagster daemon gave a sign of life, in seconds; missing if it never did."
+_PENDING = "Outbound webhooks that are to be sent, or to be sent again."
+_DEAD = "Outbound webhooks of the last 30 days that were given up and not sent again since."
+_OLDEST_PENDING = "Time since the oldest outbound webhook that is pending was made, in seconds; 0 if there is none."

@@ -1,4 +1,4 @@
-"""Our own tables in Dagster's Postgres, schema `planasonix`: API keys and the audit trail; `Records` is the door."""
+"""Our own tables in Dagster's Postgres, schema `planasonix`: keys, audit trail, webhooks; `Records` is the door."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,33 @@ from dataclasses import dataclass
 
 from api_adapter.records.audit import AuditEvent, AuditFilter, AuditTrail
 from api_adapter.records.database import Database
+from api_adapter.records.deliveries import (
+    Deliveries,
+    DeliveryFilter,
+    DeliveryGauges,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from api_adapter.records.keys import ApiKey, Keys
 from api_adapter.records.scopes import Scope
 
-__all__ = ["ApiKey", "AuditEvent", "AuditFilter", "AuditTrail", "Keys", "Records", "Scope", "open_records"]
+__all__ = [
+    "ApiKey",
+    "AuditEvent",
+    "AuditFilter",
+    "AuditTrail",
+    "Deliveries",
+    "DeliveryFilter",
+    "DeliveryGauges",
+    "Keys",
+    "Records",
+    "Scope",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "open_records",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +41,7 @@ class Records:
 
     keys: Keys
     audit: AuditTrail
+    deliveries: Deliveries
 
 
 @contextmanager
@@ -25,6 +49,6 @@ def open_records(url: str) -> Iterator[Records]:
     """Give the records at a Postgres URL; it connects, and makes the tables, when first used."""
     database = Database(url)
     try:
-        yield Records(Keys(database), AuditTrail(database))
+        yield Records(Keys(database), AuditTrail(database), Deliveries(database))
     finally:
         database.close()

@@ -24,6 +24,10 @@ TAGS = [
         "name": "backfills",
         "description": "A pipeline run once for each slice of a range of time: progress, cancel, retry.",
     },
+    {
+        "name": "webhooks",
+        "description": "Outbound webhooks: whom we tell of runs, what was sent and how often, and sending it again.",
+    },
     {"name": "health", "description": "For supervisors and monitoring; not below `/v1`."},
 ]
 

@@ -250,6 +250,66 @@ ANSWERS["listBackfillSlices"] = {
 ANSWERS["cancelBackfill"] = {"id": _BACKFILL["id"], "status": "cancel_requested", "runs": [_RUN]}
 ANSWERS["retryBackfill"] = {"id": _BACKFILL["id"], "status": "retry_requested", "runs": [_RUN]}
 
+_MESSAGE = "msg_01j8k2m4n5p6q7r8s9t0v1w2x3"
+_ENDPOINT = {
+    "id": "ops",
+    "type": "webhook_endpoint",
+    "attributes": {
+        "url": "https://hooks.example.com/planasonix",
+        "url_variable": None,
+        "events": ["run.failed", "run.late"],
+        "pipelines": None,
+        "enabled": True,
+        "headers": ["X-Team"],
+        "status": "active",
+        "problem": None,
+        "pending": 1,
+        "dead": 0,
+        "last_delivered_at": "2025-03-26T14:14:05Z",
+        "created_at": "2025-03-01T08:00:00Z",
+    },
+}
+_DELIVERY: dict[str, Any] = {
+    "id": _MESSAGE,
+    "type": "webhook_delivery",
+    "attributes": {
+        "endpoint_id": "ops",
+        "event_type": "run.failed",
+        "run_id": _RUN,
+        "pipeline_id": _PIPELINE,
+        "status": "pending",
+        "attempt_count": 1,
+        "next_attempt_at": "2025-03-27T02:18:48Z",
+        "created_at": _FINISHED,
+        "finished_at": None,
+        "reason": None,
+    },
+}
+_WHOLE_PAGE = {"page": {"limit": 50, "cursor": None}}
+ANSWERS["listWebhookEndpoints"] = {"data": [_ENDPOINT], "meta": _WHOLE_PAGE}
+ANSWERS["getWebhookEndpoint"] = {"data": _ENDPOINT}
+ANSWERS["listWebhookDeliveries"] = {"data": [_DELIVERY], "meta": _WHOLE_PAGE}
+ANSWERS["testWebhookEndpoint"] = ANSWERS["redeliverWebhook"] = {"data": _DELIVERY}
+ANSWERS["getWebhookDelivery"] = {
+    "data": {
+        **_DELIVERY,
+        "attributes": {
+            **_DELIVERY["attributes"],
+            "payload": {"type": "run.failed", "timestamp": _FINISHED, "data": {"id": _RUN, "status": "failed"}},
+            "attempts": [
+                {
+                    "number": 1,
+                    "started_at": "2025-03-27T02:18:42.310Z",
+                    "duration_seconds": 0.084,
+                    "status_code": 503,
+                    "error": "answered 503",
+                    "response": "try again later",
+                }
+            ],
+        },
+    }
+}
+
 BODIES: dict[str, Any] = {
     "startBackfill": {"from": "2025-03-01", "to": "2025-03-31", "step": "day", "maxConcurrentRuns": 2},
     "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]},

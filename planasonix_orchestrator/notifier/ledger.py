@@ -28,13 +28,17 @@ _UNFINISHED: Final = {"statuses": list(UNFINISHED), "deadline": tag_names.DEADLI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message that is due at an endpoint; `tries` have failed since somebody last asked for it."""
+    """A message that is due at an endpoint; `tries` have failed since somebody last asked for it.
+
+    A test, of no run, is sent once.
+    """
 
     number: int
     id: str
     endpoint_id: str
     body: str
     tries: int
+    is_test: bool
 
 
 class Ledger:
@@ -107,8 +111,8 @@ class Ledger:
         parameters = {"endpoints": list(free), "free": list(free.values()), "busy": list(busy)}
         with self._session.transaction() as transaction:
             return [
-                Delivery(number=number, id=id_, endpoint_id=endpoint_id, body=body, tries=tries)
-                for number, id_, endpoint_id, body, tries in transaction.rows(statements.DUE, parameters)
+                Delivery(number=number, id=id_, endpoint_id=endpoint_id, body=body, tries=tries, is_test=is_test)
+                for number, id_, endpoint_id, body, tries, is_test in transaction.rows(statements.DUE, parameters)
             ]
 
     def record(self, delivery: Delivery, attempt: Attempt) -> None:
@@ -122,7 +126,7 @@ class Ledger:
             transaction.do(
                 statements.ADD_ATTEMPT, {"delivery": delivery.number, "number": attempts, **_columns(attempt)}
             )
-            wait = self._policy.next_wait(delivery.tries + 1, asked=attempt.retry_after)
+            wait = self._wait(delivery, attempt)
             if attempt.succeeded:
                 transaction.do(statements.END, {**number, "state": "delivered", "reason": None})
                 transaction.do(statements.ENABLE_ENDPOINT, {"id": delivery.endpoint_id})
@@ -132,8 +136,8 @@ class Ledger:
                 transaction.do(statements.DISABLE_ENDPOINT, {"id": delivery.endpoint_id})
                 transaction.do(statements.GIVE_UP_ALL, {"id": delivery.endpoint_id, "reason": _GONE})
             elif wait is None:
-                why = f"given up after {delivery.tries + 1} attempts; the last one: {attempt.failure}"
-                transaction.do(statements.END, {**number, "state": "dead", "reason": why})
+                reason = _given_up(delivery, attempt)
+                transaction.do(statements.END, {**number, "state": "dead", "reason": reason})
             else:
                 transaction.do(statements.TRY_LATER, {**number, "wait": wait})
             pause = timedelta() if attempt.succeeded or wait is None else wait
@@ -143,6 +147,9 @@ class Ledger:
         """Remove deliveries that have ended long ago; tell whether there may be more of them."""
         with self._session.transaction() as transaction:
             return transaction.do(statements.PRUNE, {"kept": KEPT, "most": _PRUNED_AT_ONCE}) == _PRUNED_AT_ONCE
+
+    def _wait(self, delivery: Delivery, attempt: Attempt) -> timedelta | None:
+        return None if delivery.is_test else self._policy.next_wait(delivery.tries + 1, asked=attempt.retry_after)
 
     def _deliver(
         self, transaction: Transaction, happenings: Sequence[Happening], *, endpoints: Iterable[Endpoint]
@@ -186,6 +193,12 @@ def _is_news(happening: Happening, first_event: int, since: datetime) -> bool:
     if happening.event_id is not None:
         return happening.event_id > first_event
     return max(happening.run.deadline or happening.run.created_at, happening.run.created_at) > since
+
+
+def _given_up(delivery: Delivery, attempt: Attempt) -> str:
+    if delivery.is_test:
+        return f"the test failed: {attempt.failure}"
+    return f"given up after {delivery.tries + 1} attempts; the last one: {attempt.failure}"
 
 
 def _happenings(transaction: Transaction, found: Rows) -> list[Happening]:

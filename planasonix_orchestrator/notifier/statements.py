@@ -65,7 +65,7 @@ DUE: Final = """
 SELECT due.* FROM unnest(%(endpoints)s::text[], %(free)s::integer[]) AS wanted (endpoint_id, free)
 JOIN planasonix.webhook_endpoints AS endpoint ON endpoint.id = wanted.endpoint_id
 CROSS JOIN LATERAL (
-    SELECT number, one.id, endpoint_id, body, tries FROM planasonix.webhook_deliveries AS one
+    SELECT number, one.id, endpoint_id, body, tries, one.run_id IS NULL FROM planasonix.webhook_deliveries AS one
     WHERE state = 'pending' AND endpoint_id = wanted.endpoint_id AND due_at <= now()
     AND number <> ALL(%(busy)s::bigint[]) AND (endpoint.disabled_at IS NULL OR one.run_id IS NULL)
     AND NOT EXISTS (
