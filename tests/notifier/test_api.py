@@ -143,7 +143,7 @@ def test_an_endpoint_can_be_tested(world: World, client: httpx.Client) -> None:
         answer = client.post(f"{ENDPOINTS}/tried/test")
         assert answer.status_code == 202
         id_ = answer.json()["data"]["id"]
-        world.wait(lambda id_=id_: attributes(client, id_)["status"] != "pending")  # type: ignore[misc]
+        world.wait(lambda id_=id_: attributes(client, id_)["status"] != "pending")
         found = attributes(client, id_)
         assert [each["status_code"] for each in found["attempts"]] == [status]
         assert (found["event_type"], found["run_id"], found["pipeline_id"]) == ("ping", None, None)
