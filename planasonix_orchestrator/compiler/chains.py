@@ -28,8 +28,10 @@ def check_chains(drafts: Sequence[Draft], *, whole: bool) -> Iterator[Problem]:
     """Yield the problems of what the drafts say of each other; `whole` if there are no pipelines besides.
 
     `unknown_pipeline` where a pipeline is named that is not there, `pipeline_cycle` at each trigger and node that is
-    part of a cycle.
+    part of a cycle, `invalid_value` where a variable would name one.
     """
+    for draft in drafts:
+        yield from _variable_ids(draft)
     links = [link for draft in drafts for link in _links(draft)]
     ids = {draft.document.id for draft in drafts}
     for link in links:
@@ -60,3 +62,20 @@ def _links(draft: Draft) -> Iterator[_Link]:
                 path = ("triggers", index, *trigger.config.place_of(other))
                 if other != own:  # which the rules for a document tell
                     yield _Link(source=other, target=own, other=other, said_by=draft.loaded, path=path)
+    for step in draft.steps:
+        for key, other in step.node_type.pipeline_ids(step.config).items() if step.config else ():
+            path = step.config_path((key,))
+            if "{{" not in other:
+                yield _Link(source=own, target=other, other=other, said_by=draft.loaded, path=path)
+
+
+def _variable_ids(draft: Draft) -> Iterator[Problem]:
+    for step in draft.steps:
+        for key, other in step.node_type.pipeline_ids(step.config).items() if step.config else ():
+            if "{{" in other:
+                yield draft.loaded.problem(
+                    code="invalid_value",
+                    message=f"{step.label}: {key!r} must be the id of a pipeline, without variables",
+                    path=step.config_path((key,)),
+                    hint="it is known before any run which pipeline starts which",
+                )

@@ -34,6 +34,11 @@ def run_id_of_slice(backfill_id: str, number: int) -> str:
     return _id("slice", backfill_id, str(number))
 
 
+def run_id_of_node(parent_run_id: str, node_id: str, number: int) -> str:
+    """Return the Dagster id of the run that a node of a run starts, after `number` others that it started in vain."""
+    return _id("node", parent_run_id, node_id, str(number))
+
+
 def hash_request(request: Mapping[str, Any]) -> str:
     """Return a hash of what was asked for, the same for the same JSON, however it was written."""
     canonical = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

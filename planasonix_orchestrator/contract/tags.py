@@ -31,6 +31,7 @@ BACKFILL_ID = "planasonix/backfill_id"
 BACKFILL = "planasonix/backfill"
 EVENT_SUMMARY = "planasonix/event_summary"  # what a trigger has seen, in a few words for people
 UPSTREAM_RUN = "planasonix/upstream_run"  # the Dagster id of the run that caused this one; of several, the last
+WAITED_BY = "planasonix/waited_by"  # the Dagster id of the run one of whose nodes waits for this one
 # "<key> <n>": at most n runs with this value work at once; the others wait in the queue, in its order.
 LIMITED_BY = "planasonix/limited_by"
 

@@ -11,6 +11,7 @@ from dagster._core.definitions.executor_definition import check_cross_process_co
 from dagster._core.definitions.job_base import IJob
 from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.selector import InstigatorSelector
+from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.api import ExecuteRunWithPlanIterable
 from dagster._core.execution.compute_logs import create_compute_log_file_key
@@ -26,6 +27,7 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.plan.step import ExecutionStep
 from dagster._core.execution.retries import RetryMode
+from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorTick,
@@ -58,6 +60,7 @@ __all__ = [
     "SCHEDULE_NAME_TAG",
     "ActiveExecution",
     "DagsterEvent",
+    "DagsterRunAlreadyExists",
     "EngineEventData",
     "ExecuteRunWithPlanIterable",
     "ExecutionPlan",
@@ -79,6 +82,7 @@ __all__ = [
     "RunTagsTable",
     "ScheduleInstigatorData",
     "StepExecutionContext",
+    "SubmitRunContext",
     "TickData",
     "TickStatus",
     "check_cross_process_constraints",

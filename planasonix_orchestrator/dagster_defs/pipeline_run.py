@@ -22,6 +22,7 @@ from planasonix_orchestrator.graph.variables import TemplateError, UnknownVariab
 from planasonix_orchestrator.nodes.base import Inputs, NamedRelation, NodeConfig, NodeContext, NodeType
 from planasonix_orchestrator.nodes.catalog import NodeCatalog
 from planasonix_orchestrator.nodes.execution import NodeResult, run_node
+from planasonix_orchestrator.nodes.pipelines import Pipelines, StartedBefore
 
 Log = Logger | LoggerAdapter[Logger]
 
@@ -53,14 +54,19 @@ class PipelineRun:
         variables: Mapping[str, VariableValue],
         run_id: str,
         configs: Mapping[str, Mapping[str, Any]],
+        pipelines: Pipelines,
     ) -> None:
-        """Take `configs`, by node id, for nodes that are built again; others have the plan's."""
+        """Take `configs`, by node id, for nodes that are built again; others have the plan's.
+
+        `pipelines` starts what nodes start.
+        """
         self.plan = plan
         self.surroundings = surroundings
         self._session = session
         self._variables = variables
         self._run_id = run_id
         self._configs = configs
+        self._pipelines = pipelines
         self._steps = {step.node_id: step for step in plan.steps}
         self._op_steps = {step.op_name: step for step in plan.steps}
         self._results: dict[str, NodeResult] = {}
@@ -76,7 +82,7 @@ class PipelineRun:
 
         def work() -> NodeResult:
             self._build_missing_inputs(step, log=log)
-            return self._run(step, config=config, log=log)
+            return self._run(step, config=config, log=log, pipelines=self._pipelines)
 
         return run_interruptibly(work, seconds=step.timeout_seconds)
 
@@ -89,13 +95,13 @@ class PipelineRun:
         assert relation is not None  # noqa: S101  (only destinations have none, and no edge starts there)
         return relation
 
-    def _run(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
+    def _run(self, step: Step, *, config: Mapping[str, Any], log: Log, pipelines: Pipelines) -> NodeResult:
         with self._turns[step.node_id].turn():  # of the step itself, and of those that miss what it yields
             if step.node_id not in self._results:
-                self._results[step.node_id] = self._run_node(step, config=config, log=log)
+                self._results[step.node_id] = self._run_node(step, config=config, log=log, pipelines=pipelines)
             return self._results[step.node_id]
 
-    def _run_node(self, step: Step, *, config: Mapping[str, Any], log: Log) -> NodeResult:
+    def _run_node(self, step: Step, *, config: Mapping[str, Any], log: Log, pipelines: Pipelines) -> NodeResult:
         node_type = self.surroundings.catalog.get(step.type)
         return run_node(
             node_type,
@@ -109,6 +115,7 @@ class PipelineRun:
                 connections=self.surroundings.connections,
                 base=self.surroundings.base,
                 log=log,
+                pipelines=pipelines,
             ),
         )
 
@@ -128,7 +135,8 @@ class PipelineRun:
 
     def _rebuild(self, step: Step, *, log: Log) -> None:
         try:
-            self._run(step, config=self._configs.get(step.node_id, step.config), log=log)
+            config = self._configs.get(step.node_id, step.config)
+            self._run(step, config=config, log=log, pipelines=StartedBefore())
         except UpstreamNodeError:
             raise
         except NodeError as error:

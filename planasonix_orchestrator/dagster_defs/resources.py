@@ -26,6 +26,7 @@ from planasonix_orchestrator.dagster_defs.variables import (
     variables_of_slice,
 )
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.nodes.pipelines import NoPipelines, Pipelines
 from planasonix_orchestrator.settings import Settings
 
 SESSION_RESOURCE = "session"
@@ -38,7 +39,7 @@ def build_resources(
     return {
         VARIABLES_RESOURCE: build_variables(plan, environments=surroundings.environments),
         SESSION_RESOURCE: _session(settings),
-        PIPELINE_RESOURCE: _pipeline(plan, surroundings),
+        PIPELINE_RESOURCE: _pipeline(plan, surroundings, settings=settings),
     }
 
 
@@ -82,7 +83,7 @@ def _session(settings: Settings) -> ResourceDefinition:
     )
 
 
-def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinition:
+def _pipeline(plan: PipelinePlan, surroundings: Surroundings, *, settings: Settings) -> ResourceDefinition:
     def resource(context: InitResourceContext) -> PipelineRun:
         _tell_version(plan, context)
         environment = find_environment(run_of(context), environments=environments)
@@ -94,6 +95,7 @@ def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinit
             variables={**variables_of_slice(context), **getattr(context.resources, VARIABLES_RESOURCE)},
             run_id=run_of(context).run_id,
             configs=_given_configs(plan, run_of(context).run_config),
+            pipelines=_pipelines(context, surroundings, settings=settings),
         )
 
     environments = surroundings.environments
@@ -110,6 +112,14 @@ def _pipeline(plan: PipelinePlan, surroundings: Surroundings) -> ResourceDefinit
         required_resource_keys={VARIABLES_RESOURCE, SESSION_RESOURCE},
         description="The compiled plan and what its nodes have yielded so far.",
     )
+
+
+def _pipelines(context: InitResourceContext, surroundings: Surroundings, *, settings: Settings) -> Pipelines:
+    from planasonix_orchestrator.dagster_defs.child_runs import ChildRuns  # which makes jobs, and those have this here
+
+    if context.instance is None:
+        return NoPipelines()
+    return ChildRuns(context.instance, parent=run_of(context), surroundings=surroundings, settings=settings)
 
 
 def _choice_of_environments(ids: Sequence[str]) -> Enum:

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from planasonix_orchestrator.engine.connections import Connections
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
+from planasonix_orchestrator.nodes.pipelines import NoPipelines, Pipelines
 
 _TEMPLATES_WAIT = object()
 _NEVER_TEXT = {"tuple_type", "list_type", "set_type", "dict_type", "mapping_type", "model_type"}
@@ -116,7 +117,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeContext:
-    """What a node may use while it works: the run's session, connections, a base folder for paths, a log."""
+    """What a node may use while it works: the run's session, connections, a base folder for paths, a log.
+
+    `pipelines` starts runs of others.
+    """
 
     node_id: str
     run_id: str
@@ -124,6 +128,7 @@ class NodeContext:
     connections: Connections
     base: Path
     log: "Logger | LoggerAdapter[Logger]"
+    pipelines: Pipelines = field(default_factory=NoPipelines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +165,10 @@ class NodeType(ABC, Generic[ConfigT]):
 
     def connection_ids(self, config: ConfigT) -> Mapping[str, str]:  # noqa: ARG002
         """Return the connections used: config key to the connection type that it must have."""
+        return {}
+
+    def pipeline_ids(self, config: ConfigT) -> Mapping[str, str]:  # noqa: ARG002
+        """Return the pipelines of which it starts runs: config key to pipeline id."""
         return {}
 
 

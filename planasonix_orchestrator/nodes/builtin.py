@@ -20,6 +20,7 @@ from planasonix_orchestrator.nodes.transforms.select import Select
 from planasonix_orchestrator.nodes.transforms.sort import Sort
 from planasonix_orchestrator.nodes.transforms.sql import Sql
 from planasonix_orchestrator.nodes.transforms.summarize import Summarize
+from planasonix_orchestrator.nodes.transforms.trigger_pipeline import TriggerPipeline
 from planasonix_orchestrator.nodes.transforms.union import Union
 
 SOURCES: tuple[type[NodeType[Any]], ...] = (CsvSource, ParquetSource, JsonSource, PostgresSource)
@@ -33,6 +34,7 @@ TRANSFORMS: tuple[type[NodeType[Any]], ...] = (
     Deduplicate,
     Sample,
     Sql,
+    TriggerPipeline,
 )
 DESTINATIONS: tuple[type[NodeType[Any]], ...] = (
     ParquetDestination,

@@ -29,10 +29,10 @@ class Taken:
     environments: Counter[str | None] = field(default_factory=Counter)
     own_limits: Counter[str] = field(default_factory=Counter)
 
-    def add(self, run: QueuedRun) -> None:
-        """Count a run."""
+    def add(self, run: QueuedRun, *, gives_place: bool = False) -> None:
+        """Count a run; one that gives its place in the environment to another counts elsewhere only."""
         self.pipelines[run.pipeline_id] += 1
-        self.environments[self._environment(run)] += 1
+        self.environments[self._environment(run)] += not gives_place
         if run.limited_by is not None:
             self.own_limits[run.limited_by] += 1
 

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from logging import getLogger
 from typing import TypeVar
@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from planasonix_orchestrator.contract.metadata import MEMORY_WORDS
-from planasonix_orchestrator.graph.queue_limits import FolderLimits
+from planasonix_orchestrator.graph.queue_limits import FolderLimits, QueueLimits
 from planasonix_orchestrator.run_host.capacity import Taken
 from planasonix_orchestrator.run_host.database import DatabaseGoneError
 from planasonix_orchestrator.run_host.ledger import Ledger, QueuedRun, UnfinishedRun
@@ -232,15 +232,34 @@ class RunHost:
             await self._ask(self._ledger.enqueue, run_id)
 
     async def _dequeue(self, *, tasks: asyncio.TaskGroup) -> None:
-        """Start queued runs as far as there is capacity."""
-        free = (self._policy.max_concurrent_runs or 0) - len(self._runs)
-        if free <= 0:
+        """Start queued runs as far as there is capacity.
+
+        A run whose node waits for another one gives its place to that: else both could wait for ever. To no other, or
+        all that wait in the queue would come to wait in memory.
+        """
+        most = self._policy.max_concurrent_runs or 0
+        if not most:
             return
         limits = await asyncio.to_thread(self._limits.read)
+        if not await self._fill(limits, places=most - len(self._runs), awaited_by=None, tasks=tasks):
+            return
+        waiting = {run.run_id for run in await self._ask(self._ledger.in_flight, list(self._runs)) if run.waits}
+        if waiting:
+            await self._fill(limits, places=most - len(self._runs) + len(waiting), awaited_by=waiting, tasks=tasks)
+
+    async def _fill(
+        self, limits: QueueLimits, *, places: int, awaited_by: Set[str] | None, tasks: asyncio.TaskGroup
+    ) -> bool:
+        """Start queued runs, at most so many; False if that must go on as soon as there is a warm worker.
+
+        With `awaited_by` only those for which nodes of these runs wait.
+        """
+        if places <= 0:
+            return True
         taken = Taken(limits)
         for each in await self._ask(self._ledger.in_flight, list(self._runs)):
-            taken.add(each)
-        while free > 0:
+            taken.add(each, gives_place=awaited_by is not None and each.waits)
+        while places > 0:
             full = taken.full()
             candidates = await asyncio.to_thread(
                 self._ledger.queued,
@@ -248,19 +267,21 @@ class RunHost:
                 full_environments=full.environments,
                 full_limits=full.own_limits,
                 default_environment=limits.default_environment,
-                limit=free,
+                limit=places,
+                awaited_by=awaited_by,
             )
             if not candidates:
-                return
+                return True
             for run in candidates:
                 if not taken.has_room(run):
                     continue  # by one of these candidates: the next question leaves its place out
                 if not self._pool.has_warm:
                     self._pool.fill()
-                    return  # the pool wakes us when it has one
+                    return False  # the pool wakes us when it has one
                 taken.add(run)
-                free -= 1
+                places -= 1
                 await self._launch(run, tasks=tasks)
+        return True
 
     async def _launch(self, run: QueuedRun, *, tasks: asyncio.TaskGroup) -> None:
         if await self._ask(self._ledger.starting, run.run_id):

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher
 from sqlalchemy import Connection, bindparam, text
 
 from planasonix_orchestrator.contract import tags
-from planasonix_orchestrator.contract.cancellation import read_open_intents
+from planasonix_orchestrator.contract.cancellation import UNFINISHED, read_open_intents
 from planasonix_orchestrator.run_host.dagster_api import (
     GRPC_INFO_TAG,
     DagsterEvent,
@@ -38,12 +38,16 @@ class UnfinishedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRun:
-    """A run that waits for capacity. `limited_by` is what its tag LIMITED_BY says."""
+    """A run that waits for capacity, or has some. `limited_by` is what its tag LIMITED_BY says.
+
+    `waits`: one of its nodes waits for another run, which has not ended.
+    """
 
     run_id: str
     pipeline_id: str | None
     environment_id: str | None
     limited_by: str | None
+    waits: bool = False
 
 
 class Ledger:
@@ -70,8 +74,12 @@ class Ledger:
     def in_flight(self, run_ids: Collection[str]) -> Sequence[QueuedRun]:
         """Return where runs that hold a slot belong."""
         with self._connect() as connection:
-            rows = connection.execute(_PLACES, {"run_ids": list(run_ids)}) if run_ids else ()
-            return [_queued_run(*each) for each in rows]
+            rows = connection.execute(_PLACES, {"run_ids": list(run_ids)}).all() if run_ids else ()
+            waiting = self._waiting(connection, run_ids) if run_ids else set()
+            return [replace(_queued_run(*each), waits=each[0] in waiting) for each in rows]
+
+    def _waiting(self, connection: Connection, run_ids: Collection[str]) -> set[str]:
+        return set(connection.execute(_WAITING, {"run_ids": list(run_ids)}).scalars())
 
     def queued(
         self,
@@ -81,10 +89,12 @@ class Ledger:
         full_limits: Collection[str],
         default_environment: str | None,
         limit: int,
+        awaited_by: Collection[str] | None = None,
     ) -> Sequence[QueuedRun]:
         """Return the runs to start next, the most urgent first, among equals the oldest; none of a full place.
 
-        `full_limits` are values of LIMITED_BY. Runs that name no environment are of the default one.
+        `full_limits` are values of LIMITED_BY. Runs that name no environment are of the default one. `awaited_by`: only
+        those for which nodes of these runs wait.
         """
         parameters = {
             "default_environment": default_environment,
@@ -92,6 +102,8 @@ class Ledger:
             "environments": list(full_environments),
             "limits": list(full_limits),
             "limit": limit,
+            "any": awaited_by is None,
+            "awaited_by": list(awaited_by or ()),
         }
         with self._connect() as connection:
             return [_queued_run(*each) for each in connection.execute(_QUEUED, parameters)]
@@ -184,11 +196,20 @@ _PLACES = text(_RUNS_AND_PLACES + " WHERE runs.run_id IN :run_ids").bindparams(
 _QUEUED = text(
     _RUNS_AND_PLACES + " LEFT JOIN run_tags AS priority ON priority.run_id = runs.run_id AND priority.key = :priority"
     "   AND priority.value ~ '^-?[0-9]{1,9}$'"
-    " WHERE runs.status = 'QUEUED'"
+    " LEFT JOIN run_tags AS awaited ON awaited.run_id = runs.run_id AND awaited.key = :waited_by"
+    " WHERE runs.status = 'QUEUED' AND (:any OR awaited.value = ANY(:awaited_by))"
     "   AND NOT coalesce(pipeline.value = ANY(:pipelines), false)"
     "   AND NOT coalesce(coalesce(environment.value, :default_environment) = ANY(:environments), false)"
     "   AND NOT coalesce(own.value = ANY(:limits), false)"
     "   AND NOT EXISTS (SELECT FROM run_tags AS cancel"
     "                   WHERE cancel.run_id = runs.run_id AND cancel.key = :cancel_of AND cancel.value = runs.run_id)"
     " ORDER BY coalesce(priority.value, '0')::integer DESC, runs.id LIMIT :limit"
-).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, **_NAMES)
+).bindparams(priority=PRIORITY, cancel_of=tags.CANCEL_OF, waited_by=tags.WAITED_BY, **_NAMES)
+_WAITING = text(
+    "SELECT DISTINCT awaited.value FROM run_tags AS awaited JOIN runs ON runs.run_id = awaited.run_id"
+    " WHERE awaited.key = :waited_by AND awaited.value IN :run_ids AND runs.status IN :statuses"
+).bindparams(
+    bindparam("run_ids", expanding=True),
+    bindparam("statuses", value=UNFINISHED, expanding=True),
+    waited_by=tags.WAITED_BY,
+)

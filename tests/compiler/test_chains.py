@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from planasonix_orchestrator.compiler.compile import compile_folder
-from planasonix_orchestrator.graph.loading import load_files
+from planasonix_orchestrator.graph.loading import load_files, load_folder
+from planasonix_orchestrator.nodes.catalog import load_catalog
 from tests.compiler.folders import NUMBERS, compile_texts, document
 from tests.compiler.nodes import CATALOG
 
@@ -81,6 +82,41 @@ def test_a_cycle_is_refused_at_each_trigger_of_it(tmp_path: Path) -> None:
         ("c", "pipeline_cycle", message, "$.triggers[0].config.pipelineId"),
     ]
     assert [plan.pipeline_id for plan in compiled.plans] == ["pl_behind", "pl_out"]
+
+
+def test_what_nodes_start_counts_like_triggers(tmp_path: Path) -> None:
+    """Cycles of both are refused at each trigger and node of them, and so is a node that starts its own pipeline."""
+    texts = {
+        "a": starting("a", "pl_b", trigger=after("pl_c")),
+        "b": starting("b", "pl_c"),
+        "c": starting("c", "pl_gone"),
+        "own": starting("own", "pl_own"),
+        "variable": starting("variable", "{{ which }}", variables={"which": {}}),
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    compiled = compile_folder(load_folder(tmp_path), catalog=load_catalog())
+    told = {(Path(each.file or "").stem, each.code, each.path) for each in compiled.problems}
+    place = "$.nodes[1].config.pipelineId"
+    assert told == {
+        ("a", "pipeline_cycle", place),
+        ("a", "pipeline_cycle", "$.triggers[0].config.pipelineId"),
+        ("b", "pipeline_cycle", place),
+        ("c", "unknown_pipeline", place),
+        ("own", "pipeline_cycle", place),
+        ("variable", "invalid_value", place),
+    }
+    assert compiled.plans == ()
+
+
+def starting(name: str, other: str, *, trigger: dict[str, Any] | None = None, **more: Any) -> str:
+    """A pipeline with a node that starts another one."""
+    nodes = {
+        "n": {"type": "source.csv", "config": {"path": "a.csv"}},
+        "s": {"type": "trigger_pipeline", "config": {"pipelineId": other}},
+    }
+    triggers = [{**trigger, "id": f"trg_{name}"}] if trigger else []
+    return document(nodes, "n>s", id=f"pl_{name}", name=name, triggers=triggers, **more)
 
 
 @pytest.mark.parametrize("named", [("pl_a",), ("pl_b", "pl_a")])

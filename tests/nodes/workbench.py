@@ -16,6 +16,7 @@ from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.engine.session import Session
 from planasonix_orchestrator.nodes.base import Inputs, NamedRelation, NodeContext, NodeType
 from planasonix_orchestrator.nodes.execution import NodeResult, run_node
+from planasonix_orchestrator.nodes.pipelines import StartedBefore
 
 _ARROW: Mapping[str, pa.DataType] = {"INTEGER": pa.int32(), "VARCHAR": pa.string()}
 Rows = list[tuple[Any, ...]]
@@ -71,6 +72,7 @@ class Workbench:
                 connections=self.connections,
                 base=self.base,
                 log=logging.getLogger("test"),
+                pipelines=StartedBefore(),
             ),
         )
 
