@@ -42,6 +42,7 @@ _LONGEST_FIRST = (
     "test_up.py",
     "test_definitions.py",
     "test_serve.py",
+    "test_kills.py",
     "test_runs.py",
     "test_readers.py",
 )
