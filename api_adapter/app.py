@@ -25,6 +25,9 @@ from api_adapter.run_actions.outcomes import recorded_outcomes
 from api_adapter.run_actions.waiting import open_endings
 from api_adapter.runs.endpoints import router as runs
 from api_adapter.settings import ApiSettings
+from api_adapter.triggers.endpoints import router as triggers
+from api_adapter.triggers.webhooks import LARGER_BODIES
+from api_adapter.triggers.webhooks import router as webhooks
 
 
 def create_app(
@@ -58,13 +61,18 @@ def create_app(
         redirect_slashes=False,  # a redirect would name this host as the service sees it, not as a proxy's caller does
         middleware=[
             Middleware(ClosingMiddleware),
-            *build_middleware(cors_origins=settings.cors_origins, telemetry=telemetry, answer_failure=answer_failure),
+            *build_middleware(
+                cors_origins=settings.cors_origins,
+                telemetry=telemetry,
+                answer_failure=answer_failure,
+                larger_bodies=LARGER_BODIES,
+            ),
         ],
     )
     app.state.telemetry = telemetry
     app.state.answers = Answers()
     add_exception_handlers(app)
-    for resource in (runs, run_actions, backfills, logs, pipelines, deliveries, health):
+    for resource in (runs, run_actions, backfills, logs, pipelines, triggers, webhooks, deliveries, health):
         app.router.routes.extend(resource.routes)  # included routers would look for each request's route twice
     add_reference(app)
     return app

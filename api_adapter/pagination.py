@@ -57,7 +57,7 @@ def _position(cursor: str) -> int | str | None:
         return None
     position = payload.get("at") if isinstance(payload, dict) else None
     if isinstance(position, str):
-        return position if "\0" not in position else None
+        return position if position.isprintable() else None  # neither NUL nor half a surrogate pair
     return position if type(position) is int and 0 < position < 1 << 63 else None
 
 

@@ -22,10 +22,12 @@ STREAMS_PER_KEY_VARIABLE = "PLANASONIX_STREAMS_PER_KEY"
 CORS_ORIGINS_VARIABLE = "PLANASONIX_CORS_ORIGINS"
 COST_UNITS_VARIABLE = "PLANASONIX_COST_UNITS"
 CANCEL_FINISHED_STATUS_VARIABLE = "PLANASONIX_CANCEL_FINISHED_STATUS"
+QUEUE_CAP_VARIABLE = "PLANASONIX_QUEUE_CAP"
 DEFAULT_CODE_SERVER_PORT = 4266
 DEFAULT_RATE_LIMIT = "1200/minute"
 DEFAULT_FAILED_LOGIN_LIMIT = "20/minute"
 DEFAULT_STREAMS_PER_KEY = 50
+DEFAULT_QUEUE_CAP = 1000
 
 
 class MissingSettingError(Exception):
@@ -79,7 +81,8 @@ class ApiSettings:
 
     `rate_limit` is each key's budget and `failed_login_limit` each client's, as ``600/minute``; `streams_per_key`
     counts streams that are open at once. `cost_units` are the weights of a run's metrics in its `costUnits`.
-    `cancel_finished_status` answers a wish to cancel a run that has ended.
+    `cancel_finished_status` answers a wish to cancel a run that has ended. `queue_cap` is how many runs
+    may wait before webhooks are told to come again later.
     """
 
     postgres_url: str
@@ -93,6 +96,7 @@ class ApiSettings:
     cors_origins: tuple[str, ...] = ()
     cost_units: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_COST_UNITS))
     cancel_finished_status: int = 409
+    queue_cap: int = DEFAULT_QUEUE_CAP
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> ApiSettings:
@@ -110,6 +114,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> ApiSettings:
         cors_origins=tuple(values.get(CORS_ORIGINS_VARIABLE, "").replace(",", " ").split()),
         cost_units=_cost_units(values),
         cancel_finished_status=_cancel_status(values),
+        queue_cap=_number(values, QUEUE_CAP_VARIABLE, DEFAULT_QUEUE_CAP, most=1_000_000),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 import api_adapter
 import planasonix_orchestrator
 
-CLIENTS = ("run", "runs", "show", "logs", "cancel", "retry")  # commands that use the API over HTTP
+CLIENTS = ("run", "runs", "show", "logs", "cancel", "retry", "triggers")  # commands that use the API over HTTP
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGSTER = {"dagster", "dagster_graphql", "dagster_postgres", "dagster_webserver"}
 # Heavy or optional: imported where it is used, so that `planasonix validate` starts at once.

@@ -5,11 +5,12 @@ that streams asks for `open_stream(...)`; one that changes something says more o
 """
 
 from api_adapter.auth.closing import ClosingMiddleware, annotate, open_stream
-from api_adapter.auth.guard import Guard, open_guard
+from api_adapter.auth.guard import Guard, guard_of, open_guard
 from api_adapter.auth.principal import Principal
 from api_adapter.auth.requirement import Public, Requirement, UndeclaredRouteError, public, requires
 from api_adapter.auth.routes import GuardedRoute
 from api_adapter.auth.streams import StreamLease
+from api_adapter.auth.trail import client_address
 from api_adapter.records.scopes import Scope
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "StreamLease",
     "UndeclaredRouteError",
     "annotate",
+    "client_address",
+    "guard_of",
     "open_guard",
     "open_stream",
     "public",

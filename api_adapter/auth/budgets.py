@@ -11,7 +11,6 @@ from limits.strategies import FixedWindowRateLimiter
 
 from api_adapter.auth.counters import CounterStorage
 from api_adapter.auth.errors import RateLimitedError
-from api_adapter.auth.principal import Principal
 from api_adapter.settings import ApiSettings
 
 _REQUESTS, _FAILURES = "requests", "failures"
@@ -52,10 +51,10 @@ class Budgets:
         self._rate = parse(settings.rate_limit)
         self._failure_rate = parse(settings.failed_login_limit)
 
-    def spend(self, principal: Principal) -> Balance:
-        """Count a request of this credential."""
-        within = self._limiter.hit(self._rate, _REQUESTS, principal.budget)
-        reset_at, remaining = self._limiter.get_window_stats(self._rate, _REQUESTS, principal.budget)
+    def spend(self, budget: str) -> Balance:
+        """Count a request of the credential of this name."""
+        within = self._limiter.hit(self._rate, _REQUESTS, budget)
+        reset_at, remaining = self._limiter.get_window_stats(self._rate, _REQUESTS, budget)
         return Balance(limit=self._rate.amount, remaining=remaining, reset_at=reset_at, exceeded=not within)
 
     def count_failure(self, address: str) -> None:

@@ -51,10 +51,7 @@ class Guard:
         before it is refused or done.
         """
         principal = self._identify(request)
-        request.state.credential_id = principal.id
-        balance = self._budgets.spend(principal)
-        _answer_headers(request).update(balance.headers)
-        balance.check()
+        self._spend(request, credential_id=principal.id, budget=principal.budget)
         if action is not None:
             request.scope["state"][AUDIT_ENTRY] = self._auditor.begin(request, principal=principal, action=action)
         if not principal.has(scope):
@@ -62,6 +59,20 @@ class Guard:
         if every_pipeline and principal.pipelines is not None:
             raise ForbiddenError.of_limited()
         return principal
+
+    def admit_signed(self, request: Request, *, signer: str) -> None:
+        """Count a request that no credential but a right signature lets in; 429 beyond the budget of its signer."""
+        self._spend(request, credential_id=signer, budget=f"signer:{signer}")
+
+    def count_forgery(self, request: Request) -> None:
+        """Count a wrong signature from this address, as a wrong credential is counted; 429 beyond the limit."""
+        self._budgets.count_failure(client_address(request))
+
+    def _spend(self, request: Request, *, credential_id: str, budget: str) -> None:
+        request.state.credential_id = credential_id
+        balance = self._budgets.spend(budget)
+        _answer_headers(request).update(balance.headers)
+        balance.check()
 
     def _identify(self, request: Request) -> Principal:
         try:

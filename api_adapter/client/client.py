@@ -157,6 +157,23 @@ class RunsClient:
         """Queue another run for each slice that has failed or was canceled."""
         return self._post(f"/api/backfills/{_quoted(backfill_id)}/retry", body={})
 
+    def list_triggers(self, filters: Mapping[str, Any], *, cursor: str | None = None) -> Json:
+        """Return a page of triggers, by id; `filters` are the API's query parameters."""
+        return self._get("/api/triggers", params={**filters, "limit": 500, "cursor": cursor})
+
+    def switch_trigger(self, trigger_id: str, *, on: bool) -> Json:
+        """Turn a trigger on or off, and return it."""
+        return self._post(f"/api/triggers/{_quoted(trigger_id)}/{'enable' if on else 'disable'}", body={})
+
+    def test_trigger(self, trigger_id: str, call: Mapping[str, Any]) -> Json:
+        """Return what is right and wrong with a trigger, and of a webhook with a call, in the API's words for it."""
+        return self._post(f"/api/triggers/{_quoted(trigger_id)}/test", body=call)
+
+    def list_trigger_executions(self, trigger_id: str, *, status: str | None, limit: int) -> Json:
+        """Return the newest runs that a trigger has started."""
+        path = f"/api/triggers/{_quoted(trigger_id)}/executions"
+        return self._get(path, params={"status": status, "limit": limit})
+
     def read_log(self, run_id: str, **filters: str | None) -> Iterator[Json]:
         """Yield the lines of a log as far as it goes, each with its cursor; the filters are the API's parameters."""
         accept = {"Accept": "application/x-ndjson"}

@@ -83,6 +83,8 @@ def _tell_refusal(error: RefusedError) -> CommandError:
         return CommandError(f"{message}{request}", exit_code=ExitCode.NO_SERVICE)
     if error.code == "run_not_found":
         message += "\n`planasonix runs` shows those that there are."
+    elif error.code == "trigger_not_found":
+        message += "\n`planasonix triggers` shows those that there are."
     elif error.code == "retry_under_way":
         message += "\n`planasonix show` and its id tell how far that is."
     elif error.code == "pipeline_broken":

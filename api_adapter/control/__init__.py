@@ -8,7 +8,7 @@ from typing import Literal
 
 from api_adapter.control.blueprints import Blueprints
 from api_adapter.control.cancel import Reconciler, drives_intents
-from api_adapter.control.catalog import Catalog, read_catalog
+from api_adapter.control.catalog import Catalog, LoadedTrigger, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded
 from api_adapter.control.database import Database
 from api_adapter.control.fires import fires_around, next_fires
@@ -17,14 +17,16 @@ from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.queueing import Queue
 from api_adapter.control.retry import Retrier
 from api_adapter.control.start import Starter
-from api_adapter.control.switches import Switch, Switches
+from api_adapter.control.switches import Evaluation, Switch, Switches
 from api_adapter.settings import ApiSettings
 
 __all__ = [
     "CancelOutcome",
     "Catalog",
     "Control",
+    "Evaluation",
     "Idempotency",
+    "LoadedTrigger",
     "Output",
     "OutputStream",
     "OutputUrl",

@@ -13,6 +13,25 @@ from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract.pipelines import PublishedEnvironments, PublishedPipeline, PublishedProblem
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedTrigger:
+    """A trigger of a pipeline that loaded: the part of the graph document, and the pipeline that it starts."""
+
+    document: Mapping[str, Any]
+    pipeline: PublishedPipeline
+
+    @property
+    def id(self) -> str:
+        """The trigger's id, unique among all pipelines."""
+        return str(self.document["id"])
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What it is told about its kind of event; of secrets only their names."""
+        config: Mapping[str, Any] = self.document["config"]
+        return config
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All pipelines that loaded, by id, and the problems of the documents that did not.
@@ -32,6 +51,16 @@ class Catalog:
         if problems:
             raise PipelineBrokenError(pipeline_id, problems=problems)
         raise PipelineNotFoundError(pipeline_id)
+
+    @cached_property
+    def triggers(self) -> Mapping[str, LoadedTrigger]:
+        """All triggers, by id, in the order of their ids."""
+        found = [
+            LoadedTrigger(document=trigger, pipeline=pipeline)
+            for pipeline in self.pipelines.values()
+            for trigger in pipeline["document"].get("triggers") or ()
+        ]
+        return {trigger.id: trigger for trigger in sorted(found, key=lambda one: one.id)}
 
     @cached_property
     def _problems_by_pipeline(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:

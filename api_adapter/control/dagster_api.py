@@ -12,7 +12,12 @@ from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnr
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.remote_representation.external import RemoteJob, RemoteRepository, RemoteSchedule, RemoteSensor
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
-from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorTick,
+    SensorInstigatorData,
+    TickStatus,
+)
 from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
 from dagster._core.storage.compute_log_manager import ComputeIOType, ComputeLogManager
 from dagster._core.storage.event_log import SqlEventLogStorage
@@ -50,6 +55,7 @@ __all__ = [
     "GrpcServerCodeLocation",
     "GrpcServerTarget",
     "InstigatorState",
+    "InstigatorTick",
     "InstigatorType",
     "JobSubsetSelector",
     "LocalComputeLogManager",
@@ -63,6 +69,7 @@ __all__ = [
     "SensorInstigatorData",
     "SqlEventLogStorage",
     "SubmitRunContext",
+    "TickStatus",
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",
     "deserialize_value",

@@ -18,7 +18,8 @@ class Idempotency:
 class RunOrder:
     """A run of a pipeline that is asked for. `nodes` are those that are wanted, None for all of them.
 
-    `user` is the name of the key or user who asks; `tags` are further ones that the run carries.
+    `user` is the name of the key or user who asks, None where it is neither; `tags` are further ones that the run
+    carries.
     """
 
     pipeline_id: str
@@ -27,7 +28,7 @@ class RunOrder:
     nodes: Sequence[str] | None
     priority: int | None
     trigger: str
-    user: str
+    user: str | None
     idempotency: Idempotency | None
     tags: Mapping[str, str] = field(default_factory=dict)
 

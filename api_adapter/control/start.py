@@ -102,9 +102,9 @@ class Starter:
             tag_names.PIPELINE_VERSION: pipeline["version"],
             tag_names.TAGS_OF: run_id,
             tag_names.TRIGGER: order.trigger,
-            tag_names.USER: order.user,
         }
         optional = {
+            tag_names.USER: order.user,
             tag_names.ENVIRONMENT_ID: environment["id"] if environment else order.environment_id,
             PRIORITY_TAG: None if order.priority is None else str(order.priority),
             tag_names.REQUEST_HASH: order.idempotency.request_hash if order.idempotency else None,

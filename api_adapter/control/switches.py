@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from api_adapter.control.code_location import DagsterConnection, Loaded, dagster_errors
 from api_adapter.control.dagster_api import (
     InstigatorState,
+    InstigatorTick,
     InstigatorType,
     RemoteSchedule,
     RemoteSensor,
     SensorInstigatorData,
+    TickStatus,
 )
 from planasonix_orchestrator.contract.names import encode_name
 
@@ -34,6 +37,16 @@ class Switch:
     cursor: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What Dagster's daemon has last made of a schedule or trigger, and why, where it started nothing."""
+
+    at: datetime
+    outcome: Literal["started", "skipped", "failed", "underway"]
+    reason: str | None
+    runs: int
+
+
 class Switches:
     """The switches of schedules and triggers, which Dagster keeps: a reload of the code does not touch them."""
 
@@ -43,18 +56,22 @@ class Switches:
     def read(self, kind: SwitchKind, ids: Sequence[str]) -> Mapping[str, Switch]:
         """Return those of these ids that are loaded, by id, as they are now; `UnavailableError`."""
         loaded = self._connection.loaded()
-        with dagster_errors():
-            states = self._connection.instance().all_instigator_state(instigator_type=_TYPES[kind])
-        stored = {state.selector_id: state for state in states}
+        remotes = {id_: remote for id_ in ids if (remote := _find(loaded, kind=kind, id_=id_)) is not None}
+        stored = self._stored(kind, list(remotes.values()))
         found = {}
-        for id_ in ids:
-            remote = _find(loaded, kind=kind, id_=id_)
-            if remote is not None:
-                state = remote.get_current_instigator_state(stored.get(remote.selector_id))
-                found[id_] = Switch(
-                    id=id_, enabled=state.is_running, selector_id=remote.selector_id, cursor=_cursor(state)
-                )
+        for id_, remote in remotes.items():
+            state = remote.get_current_instigator_state(stored.get(remote.selector_id))
+            found[id_] = Switch(id=id_, enabled=state.is_running, selector_id=remote.selector_id, cursor=_cursor(state))
         return found
+
+    def last_evaluation(self, kind: SwitchKind, id_: str) -> Evaluation | None:
+        """Return what the daemon has last made of one; None if it never looked, or it is not loaded."""
+        remote = _find(self._connection.loaded(), kind=kind, id_=id_)
+        if remote is None:
+            return None
+        with dagster_errors():
+            ticks = self._connection.instance().get_ticks(remote.get_remote_origin_id(), remote.selector_id, limit=1)
+        return _evaluation(ticks[0]) if ticks else None
 
     def switch(self, kind: SwitchKind, id_: str, *, on: bool) -> Switch | None:
         """Turn one on or off, for good; None if it is not loaded. What it has started goes on."""
@@ -77,6 +94,19 @@ class Switches:
                 )
         return Switch(id=id_, enabled=state.is_running, selector_id=remote.selector_id)
 
+    def _stored(
+        self, kind: SwitchKind, remotes: Sequence[RemoteSchedule | RemoteSensor]
+    ) -> Mapping[str, InstigatorState]:
+        """Return what Dagster has stored of these, by their keys: of a single one without reading all the others."""
+        instance = self._connection.instance()
+        with dagster_errors():
+            if len(remotes) == 1:
+                found = instance.get_instigator_state(remotes[0].get_remote_origin_id(), remotes[0].selector_id)
+                states = [found] if found else []
+            else:
+                states = list(instance.all_instigator_state(instigator_type=_TYPES[kind]))
+        return {state.selector_id: state for state in states}
+
 
 def _cursor(state: InstigatorState) -> str | None:
     data = state.instigator_data
@@ -89,3 +119,21 @@ def _find(loaded: Loaded, *, kind: SwitchKind, id_: str) -> RemoteSchedule | Rem
     if kind == "schedule":
         return repository.get_schedule(name) if repository.has_schedule(name) else None
     return repository.get_sensor(name) if repository.has_sensor(name) else None
+
+
+_OUTCOMES: Mapping[TickStatus, Literal["started", "skipped", "failed", "underway"]] = {
+    TickStatus.SUCCESS: "started",
+    TickStatus.SKIPPED: "skipped",
+    TickStatus.FAILURE: "failed",
+    TickStatus.STARTED: "underway",
+}
+
+
+def _evaluation(tick: InstigatorTick) -> Evaluation:
+    reason = tick.error.message if tick.error else tick.skip_reason
+    return Evaluation(
+        at=datetime.fromtimestamp(tick.timestamp, UTC),
+        outcome=_OUTCOMES[tick.status],
+        reason=reason.strip() if reason else None,
+        runs=len(tick.run_ids),
+    )

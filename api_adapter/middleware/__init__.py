@@ -4,6 +4,9 @@ What is inside may leave word in `request.state` for what is outside: ``answer_h
 answer, a failure's too; ``credential_id`` appears in the access log; ``request_id`` is there from the beginning.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from starlette.middleware import Middleware
 
 from api_adapter.middleware.answer_headers import AnswerHeadersMiddleware
@@ -21,9 +24,16 @@ __all__ = ["Telemetry", "build_middleware"]
 
 
 def build_middleware(
-    *, cors_origins: tuple[str, ...], telemetry: Telemetry, answer_failure: AnswerFailure
+    *,
+    cors_origins: tuple[str, ...],
+    telemetry: Telemetry,
+    answer_failure: AnswerFailure,
+    larger_bodies: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Middleware]:
-    """Return all that a request passes on its way in, in this order, and its answer on its way out."""
+    """Return all that a request passes on its way in, in this order, and its answer on its way out.
+
+    `larger_bodies` names beginnings of paths, and how many bytes a body may have there.
+    """
     failures = Middleware(FailuresMiddleware, answer=answer_failure)
     return [
         Middleware(RequestIdMiddleware),
@@ -35,5 +45,5 @@ def build_middleware(
         *cors(cors_origins),
         compression(),
         failures,  # of the application, so that their answers pass CORS and compression too
-        Middleware(BodyMiddleware),
+        Middleware(BodyMiddleware, larger=larger_bodies),
     ]

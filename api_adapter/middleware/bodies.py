@@ -1,5 +1,8 @@
 """Bounds of a request's body: how large it may be, and how long it may take to arrive."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from anyio import CancelScope, current_time
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,11 +15,22 @@ _LAST_ANSWER = {"Connection": "close"}
 
 
 class BodyMiddleware:
-    """Refuses a body that says it is too large, and stops reading one that turns out to be, or that dawdles."""
+    """Refuses a body that says it is too large, and stops reading one that turns out to be, or that dawdles.
 
-    def __init__(self, app: ASGIApp, *, most: int = MOST_BYTES, seconds: float = SECONDS_TO_ARRIVE) -> None:
+    `larger` names beginnings of paths whose bodies may be larger than others, and how large.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        most: int = MOST_BYTES,
+        larger: Mapping[str, int] = MappingProxyType({}),
+        seconds: float = SECONDS_TO_ARRIVE,
+    ) -> None:
         self._app = app
         self._most = most
+        self._larger = larger
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,9 +39,14 @@ class BodyMiddleware:
         if not lengths:
             await self._app(scope, receive, send)
             return
-        if any(value.isdigit() and int(value) > self._most for value in lengths):
-            raise _too_large(self._most)
-        await self._app(scope, _Body(receive, most=self._most, seconds=self._seconds).receive, send)
+        most = self._most_of(scope)
+        if any(value.isdigit() and int(value) > most for value in lengths):
+            raise _too_large(most)
+        await self._app(scope, _Body(receive, most=most, seconds=self._seconds).receive, send)
+
+    def _most_of(self, scope: Scope) -> int:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return next((most for begin, most in self._larger.items() if path.startswith(begin)), self._most)
 
 
 class _Body:

@@ -16,6 +16,7 @@ from api_adapter.records.deliveries import (
 )
 from api_adapter.records.keys import ApiKey, Keys
 from api_adapter.records.scopes import Scope
+from api_adapter.records.webhook_calls import WebhookCalls
 
 __all__ = [
     "ApiKey",
@@ -29,6 +30,7 @@ __all__ = [
     "Records",
     "Scope",
     "WebhookAttempt",
+    "WebhookCalls",
     "WebhookDelivery",
     "WebhookEndpoint",
     "open_records",
@@ -42,6 +44,7 @@ class Records:
     keys: Keys
     audit: AuditTrail
     deliveries: Deliveries
+    webhook_calls: WebhookCalls
 
 
 @contextmanager
@@ -49,6 +52,6 @@ def open_records(url: str) -> Iterator[Records]:
     """Give the records at a Postgres URL; it connects, and makes the tables, when first used."""
     database = Database(url)
     try:
-        yield Records(Keys(database), AuditTrail(database), Deliveries(database))
+        yield Records(Keys(database), AuditTrail(database), Deliveries(database), WebhookCalls(database))
     finally:
         database.close()

@@ -11,7 +11,7 @@ from planasonix_orchestrator.contract.database import SCHEMA, SCHEMA_LOCK
 
 logger = logging.getLogger("api_adapter")
 
-REVISION = "0002"  # the newest of migrations/versions
+REVISION = "0003"  # the newest of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = f"{SCHEMA}.alembic_version"
 

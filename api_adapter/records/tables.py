@@ -38,3 +38,12 @@ AUDIT_EVENTS = table(
     column("detail", JSONB),
     schema=SCHEMA,
 )
+
+WEBHOOK_CALLS = table(
+    "webhook_calls",
+    column("trigger_id", Text),
+    column("digest", Text),  # of what was signed: SHA-256 in hex
+    column("event_id", Text),  # empty where the call says none
+    column("at", DateTime(timezone=True)),
+    schema=SCHEMA,
+)

@@ -25,6 +25,10 @@ TAGS = [
         "description": "A pipeline run once for each slice of a range of time: progress, cancel, retry.",
     },
     {
+        "name": "triggers",
+        "description": "What starts pipelines by itself: webhooks, arrivals of files, other pipelines.",
+    },
+    {
         "name": "webhooks",
         "description": "Outbound webhooks: whom we tell of runs, what was sent and how often, and sending it again.",
     },
@@ -96,9 +100,14 @@ def _complete_failures(operation: Json) -> None:
     """Declare what every operation can answer, and that it is JSON whatever the answer would be."""
     answers = operation["responses"]
     answers.pop("422", None)
-    words = {"default": _DEFAULT, **(_OF_BODIES if "requestBody" in operation else {})}
+    words = {"default": _DEFAULT, **(_OF_BODIES if _is_read_by_us(operation) else {})}
     words |= {status: answer["description"] for status, answer in answers.items() if status in ERRORS}
     answers |= {status: _failure(status, words=text) for status, text in words.items()}
+
+
+def _is_read_by_us(operation: Json) -> bool:
+    """Tell whether the usual bounds of bodies hold: a webhook, which is open to all, has its own."""
+    return "requestBody" in operation and "security" in operation
 
 
 def _failure(status: str, *, words: str) -> Json:

@@ -317,6 +317,71 @@ BODIES: dict[str, Any] = {
     "cancelRuns": {"pipelineId": _PIPELINE, "status": ["queued"], "from": "2025-03-27", "limit": 500},
 }
 
+_TRIGGER = {
+    "id": "trg_orders",
+    "type": "trigger",
+    "attributes": {
+        "name": "Orders of the shop",
+        "trigger_type": "webhook",
+        "pipeline_id": _PIPELINE,
+        "enabled": True,
+        "config": {"secret": {"env": "SHOP_SECRET"}, "eventId": "id", "variables": {"order": "order.number"}},
+        "created_at": None,
+        "updated_at": "2025-03-20T09:30:00Z",
+    },
+}
+ANSWERS |= {
+    "listTriggers": {"data": [_TRIGGER], "meta": {"page": {"limit": 50, "cursor": None}}},
+    "getTrigger": {"data": _TRIGGER},
+    "enableTrigger": {"data": _TRIGGER},
+    "disableTrigger": {"data": {**_TRIGGER, "attributes": {**_TRIGGER["attributes"], "enabled": False}}},  # type: ignore[dict-item]
+    "testTrigger": {
+        "data": {
+            "id": "trg_orders",
+            "type": "trigger_test",
+            "attributes": {
+                "trigger_id": "trg_orders",
+                "ok": False,
+                "checks": [
+                    {"name": "sensor", "ok": True, "message": "Dagster has its sensor."},
+                    {"name": "switch", "ok": True, "message": "It is enabled."},
+                    {
+                        "name": "secret",
+                        "ok": False,
+                        "message": "The variable SHOP_SECRET is not set in the environment of the service.",
+                    },
+                ],
+                "tested_at": _QUEUED,
+            },
+        }
+    },
+    "listTriggerExecutions": {
+        "data": [
+            {
+                "id": "tex_01j8k2m4n5p6q7r8s9t0v1w2x3",
+                "type": "trigger_execution",
+                "attributes": {
+                    "trigger_id": "trg_orders",
+                    "pipeline_run_id": _RUN,
+                    "status": "succeeded",
+                    "event_summary": "312 bytes from 10.0.0.7, event evt_81",
+                    "started_at": _QUEUED,
+                    "finished_at": _FINISHED,
+                },
+            }
+        ],
+        "meta": {"page": {"limit": 25, "cursor": None}},
+    },
+    "receiveWebhook": {"received": True, "pipeline_run_id": _RUN, "status": "accepted"},
+}
+BODIES |= {
+    "testTrigger": {
+        "headers": {"X-Planasonix-Timestamp": "1743040800", "X-Planasonix-Signature": f"v1={'0123456789abcdef' * 4}"},
+        "body": '{"id": "evt_81", "order": {"number": 4711}}',
+    },
+    "receiveWebhook": {"id": "evt_81", "order": {"number": 4711}},
+}
+
 _ID = "9f0c1d2e3b4a59687786958473625140"
 
 

@@ -19,6 +19,7 @@ from api_adapter.storage.daemon import last_heartbeat, run_host_listens
 from api_adapter.storage.database import Connection, Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
+from api_adapter.storage.executions import TriggerExecution, count_queued, list_executions
 from api_adapter.storage.gauges import Gauges, read_gauges
 from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.lines import LogLevel, LogLine
@@ -88,6 +89,7 @@ __all__ = [
     "SliceRecord",
     "Statistics",
     "Storage",
+    "TriggerExecution",
     "TriggeredRun",
     "api_run_id",
     "backfill_tag",
@@ -202,6 +204,20 @@ class Storage:
     def read_slices(self, backfill_id: str) -> Sequence[SliceRecord]:
         """Return the slices of a backfill, the earliest first, each with its newest run."""
         return self._read_single(lambda connection: read_slices(connection, backfill_id=backfill_id))
+
+    def list_executions(
+        self, trigger_id: str, *, status: RunStatus | None, limit: int, below: int | None = None
+    ) -> Sequence[TriggerExecution]:
+        """Return at most `limit` runs that a trigger has started, newest first, starting under the position `below`."""
+        return self._read(
+            lambda connection: list_executions(
+                connection, trigger_id=trigger_id, status=status, limit=limit, below=below
+            )
+        )
+
+    def count_queued(self, *, most: int) -> int:
+        """Return how many runs wait for capacity, counting to `most` and no further."""
+        return self._read_single(lambda connection: count_queued(connection, most=most))
 
     def read_statistics(self, filter_by: RunFilter) -> Statistics:
         """Return how the runs that pass the filter have ended, by day, and how long they took."""

@@ -26,7 +26,7 @@ _YOUNGER_CONFIG_KEYS: Mapping[str, Any] = {
     "pipelineIds": [],
     "mode": "any",
     "on": "succeeded",
-    **dict.fromkeys(("endpointUrl", "region", "accessKeyId", "secretAccessKey")),
+    **dict.fromkeys(("endpointUrl", "region", "accessKeyId", "secretAccessKey", "eventId", "variables")),
 }
 
 

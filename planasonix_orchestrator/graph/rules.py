@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import jmespath
 from cronsim import CronSim, CronSimError
+from jmespath.exceptions import JMESPathError
 from pydantic.alias_generators import to_camel
 
 from planasonix_orchestrator.contract.slices import SLICE_VARIABLES, fill_slice, slice_at
@@ -15,7 +17,7 @@ from planasonix_orchestrator.contract.values import VariableValueError, parse_va
 from planasonix_orchestrator.graph.document import PipelineDocument
 from planasonix_orchestrator.graph.source import DocumentPath, Fault
 from planasonix_orchestrator.graph.topology import find_cycles, print_cycle
-from planasonix_orchestrator.graph.triggers import UpstreamTrigger
+from planasonix_orchestrator.graph.triggers import UpstreamTrigger, WebhookConfig, WebhookTrigger
 from planasonix_orchestrator.graph.validation import nearest
 from planasonix_orchestrator.graph.variables import TemplateError, variables_in
 
@@ -134,6 +136,8 @@ def check_triggers(document: PipelineDocument) -> Iterator[Fault]:
         for name, value in trigger.config:
             if name.endswith("_variable") and value is not None and value not in document.variables:
                 yield _unknown_variable(value, (*path, "config", to_camel(name)), known=document.variables)
+        if isinstance(trigger, WebhookTrigger):
+            yield from _webhook_faults(trigger.config, document, path=(*path, "config"))
         if isinstance(trigger, UpstreamTrigger) and document.id in trigger.config.upstream_ids:
             message = "the pipeline would start itself again and again"
             hint = "name another pipeline, or use a schedule"
@@ -187,6 +191,29 @@ def _unknown_variable(name: str, path: DocumentPath, *, known: Iterable[str], de
     if hint is None and declarable:
         hint = f"declare it: variables: {{{name}: {{type: string}}}}"
     return Fault(code="unknown_variable", message=f"unknown variable {name!r}", path=path, hint=hint)
+
+
+def _webhook_faults(config: WebhookConfig, document: PipelineDocument, *, path: DocumentPath) -> Iterator[Fault]:
+    for name, found_at in (config.variables or {}).items():
+        place = (*path, "variables", name)
+        if name not in document.variables:
+            yield _unknown_variable(name, place, known=document.variables)
+        yield from _path_faults(found_at, place)
+    if config.event_id is not None:
+        yield from _path_faults(config.event_id, (*path, "eventId"))
+    receiver = document.variables.get(config.payload_variable or "")
+    if receiver is not None and receiver.type != "string":
+        message = f"{config.payload_variable!r} is {receiver.type}, but the body is a text"
+        hint = "declare it as a string, or pick fields by `variables`"
+        yield Fault(code="invalid_variable_value", message=message, path=(*path, "payloadVariable"), hint=hint)
+
+
+def _path_faults(text: str, path: DocumentPath) -> Iterator[Fault]:
+    try:
+        jmespath.compile(text)
+    except (JMESPathError, RecursionError):
+        hint = "it is written in JMESPath: order.id, or items[0].sku"
+        yield Fault(code="invalid_path", message=f"{text!r} leads nowhere in JSON", path=path, hint=hint)
 
 
 def _setting_faults(

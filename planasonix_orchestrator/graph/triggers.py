@@ -18,6 +18,7 @@ from planasonix_orchestrator.graph.model import (
     VariableValue,
 )
 
+JmesPath = Annotated[str, Field(min_length=1, max_length=500)]
 Glob = Annotated[Identifier, AfterValidator(check_glob)]
 Globs = Annotated[tuple[Glob, ...], Field(strict=False)]
 
@@ -96,7 +97,18 @@ class WebhookConfig(DocumentModel):
     """A signed call from outside."""
 
     secret: EnvironmentSecret = Field(description="The key of the HMAC-SHA256 signature.")
-    payload_variable: VariableName | None = Field(default=None, description="The variable that receives the body.")
+    payload_variable: VariableName | None = Field(
+        default=None, description="The variable that receives the body, as text."
+    )
+    variables: dict[VariableName, JmesPath] | None = Field(
+        default=None,
+        description="By the name of a variable, where its value stands in the JSON body, in JMESPath.",
+    )
+    event_id: JmesPath | None = Field(
+        default=None,
+        description="Where in the JSON body the event's id stands, by which a call that is repeated starts no second "
+        "run; otherwise the caller may send it as X-Planasonix-Event-Id.",
+    )
 
 
 UpstreamEnd = Literal["succeeded", "failed", "finished"]

@@ -143,6 +143,35 @@ def two_branches() -> None:
 FIGURES["two_branches.n_left"] = {metadata.ROWS_OUT: 3}
 
 
+_HOOKED = {"order": str, "amount": float, "urgent": bool, "due": str, "body": str, "shop": str}
+
+
+@dg.resource(config_schema={name: dg.Field(dg.Noneable(type_), default_value=None) for name, type_ in _HOOKED.items()})
+def hooked_variables(context: dg.InitResourceContext) -> Any:
+    return context.resource_config
+
+
+@dg.job(
+    tags={PIPELINE_ID: "pl_hooked"},
+    resource_defs={"variables": hooked_variables, metadata.PIPELINE_RESOURCE: pipeline},
+    executor_def=dg.in_process_executor,
+)
+def hooked() -> None:
+    """A job that webhooks start."""
+    node("n_source", type_name="source.csv")()
+
+
+def sensor(trigger: Mapping[str, Any], *, job_name: str) -> dg.SensorDefinition:
+    """A trigger's switch, and nothing that looks at anything, as no daemon runs here."""
+    on = trigger.get("enabled", True)
+    return dg.SensorDefinition(
+        name=encode_name(trigger["id"]),
+        job_name=job_name,
+        evaluation_fn=lambda _context: dg.SkipReason("nothing to see"),
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
+    )
+
+
 @dg.op
 def extract() -> int:
     return 1
@@ -217,6 +246,49 @@ def published(pipeline_id: str, *, name: str, **document: Any) -> dict[str, Any]
     }
 
 
+WEBHOOK_SECRET = "TESTS_WEBHOOK_SECRET"
+_WEBHOOK: dict[str, Any] = {"triggerType": "webhook", "config": {"secret": {"env": WEBHOOK_SECRET}}}
+TRIGGERS: dict[str, list[dict[str, Any]]] = {
+    "hooked": [
+        {**_WEBHOOK, "id": "trg_bare"},
+        {**_WEBHOOK, "id": "trg_dash-ed", "enabled": False, "name": "Off"},
+        {
+            "id": "trg_keyless",
+            "triggerType": "webhook",
+            "enabled": True,
+            "config": {"secret": {"env": "TESTS_WEBHOOK_SECRET_THAT_NOBODY_SETS"}},
+        },
+        {
+            **_WEBHOOK,
+            "id": "trg_orders",
+            "name": "Orders of the shop",
+            "enabled": True,
+            "variables": {"shop": "main"},
+            "config": {
+                **_WEBHOOK["config"],
+                "eventId": "id",
+                "variables": {
+                    "order": "order.number",
+                    "amount": "order.lines[0].amount",
+                    "urgent": "order.urgent",
+                    "due": "order.due",
+                },
+            },
+        },
+        {**_WEBHOOK, "id": "trg_raw", "config": {**_WEBHOOK["config"], "payloadVariable": "body"}},
+        {
+            **_WEBHOOK,
+            "id": "trg_shop",  # as in docs/webhooks-in.md
+            "config": {
+                **_WEBHOOK["config"],
+                "eventId": "id",
+                "variables": {"order": "order.number", "amount": "order.lines[0].amount"},
+            },
+        },
+        {**_WEBHOOK, "id": "trg_test", "environmentId": "env_test"},
+    ],
+    "slow": [{"id": "trg_files", "triggerType": "file_watcher", "config": {"path": "in", "include": ["*.csv"]}}],
+}
 PIPELINES = [
     published(
         "pl_crm",
@@ -233,6 +305,22 @@ PIPELINES = [
             {"id": "n_wait", "type": "source.csv"},
             {"id": "n_after", "type": "destination.csv", "after": ["n_wait"]},
         ],
+        triggers=TRIGGERS["slow"],
+    ),
+    published(
+        "pl_hooked",
+        name="hooked",
+        createdAt="2025-02-01T09:00:00",
+        nodes=[{"id": "n_source", "type": "source.csv"}],
+        variables={
+            "order": {"default": None},
+            "amount": {"type": "number", "default": None},
+            "urgent": {"type": "boolean", "default": False},
+            "due": {"type": "date", "default": None},
+            "body": {"default": None},
+            "shop": {"default": None},
+        },
+        triggers=TRIGGERS["hooked"],
     ),
     published("pl_demanding", name="failing", variables={"region": {"type": "string", "required": True}}),
     published(
@@ -298,4 +386,5 @@ PROBLEMS = [
     },
 )
 def planasonix() -> list[Any]:
-    return [crm_to_warehouse, failing, slow, two_branches, nightly]
+    sensors = [sensor(trigger, job_name=job) for job, triggers in TRIGGERS.items() for trigger in triggers]
+    return [crm_to_warehouse, failing, slow, two_branches, hooked, nightly, *sensors]

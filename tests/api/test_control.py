@@ -157,6 +157,7 @@ def test_pipelines_are_listed_by_name_with_problems(client: httpx.Client) -> Non
         "crm_to_warehouse",
         "failing",
         "failing",
+        "hooked",
         "slow",
         "two_branches",
     ]
@@ -168,7 +169,7 @@ def test_pipelines_are_listed_by_name_with_problems(client: httpx.Client) -> Non
         "status": "active",
         "updatedAt": "2025-03-01T00:00:00Z",
     }
-    assert answer["meta"]["total"] == 5
+    assert answer["meta"]["total"] == 6
     assert answer["meta"]["problems"][0]["file"] == "broken.yaml"
 
 

@@ -468,7 +468,7 @@ def test_a_code_server_that_goes_away_and_comes_back(home: Path, instance: Dagst
         assert client.get("/api/pipelines").status_code == 503
         for _ in range(2):
             with running_code_server(home, port=port):
-                assert client.get("/api/pipelines").json()["meta"]["total"] == 5
+                assert client.get("/api/pipelines").json()["meta"]["total"] == 6
                 assert client.post("/api/pipelines/pl_crm/run").status_code == 202
             assert client.get("/api/pipelines").status_code == 503
             assert client.get("/api/runs").status_code == 200

@@ -7,8 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 
 import httpx
 import pytest
@@ -37,13 +40,32 @@ Authorization = "Bearer ${API_KEY}"
 
 
 @pytest.fixture(scope="module")
-def alive(instance: DagsterInstance, client: httpx.Client) -> httpx.Client:
-    """The API with a daemon that has just given a sign of life, and runs of several kinds."""
+def alive(instance: DagsterInstance, client: httpx.Client) -> Iterator[httpx.Client]:
+    """The API with a daemon that has just given a sign of life, and runs of several kinds; its queue is emptied."""
     until = datetime.now(UTC).timestamp() + 3600  # these tests may take longer than a sign of life counts
     instance.add_daemon_heartbeat(DaemonHeartbeat(until, "SCHEDULER", daemon_id="1", errors=[]))
     for job in (served.crm_to_warehouse, served.failing, served.nightly):
         execute(job, instance=instance)
-    return client
+    with emptying_queue(client):
+        yield client
+
+
+@contextmanager
+def emptying_queue(client: httpx.Client) -> Iterator[None]:
+    """Cancel what waits, as nothing takes it from the queue here: who asks for a run's end would wait for a minute."""
+    done = Event()
+
+    def work() -> None:
+        while not done.wait(0.5):
+            client.post("/api/runs/cancel", json={"status": ["queued"], "limit": 1000})
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def fuzz(client: httpx.Client, *, folder: Path, key: str, examples: int, phases: str) -> tuple[int, str]:
@@ -77,7 +99,7 @@ def count_requests(report: Path) -> int:
 def test_no_request_is_answered_otherwise_than_declared(alive: httpx.Client, tmp_path: Path, database_url: str) -> None:
     """With a key that may do everything: no 5xx, no undocumented status, no answer that breaks its schema."""
     number, report = fuzz(
-        alive, folder=tmp_path, key=admin_key(database_url), examples=120, phases="examples,coverage,fuzzing,stateful"
+        alive, folder=tmp_path, key=admin_key(database_url), examples=80, phases="examples,coverage,fuzzing,stateful"
     )
     assert not report, report
     assert number >= 2000

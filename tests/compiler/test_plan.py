@@ -160,6 +160,21 @@ def test_what_a_trigger_does_not_say_leaves_the_version(
     assert (_version(tmp_path, {"triggers": triggers}) == "33ebc5fefa52e138") is same
 
 
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        ({}, True),
+        ({"eventId": None, "variables": None}, True),
+        ({"eventId": "id"}, False),
+        ({"variables": {}}, False),
+    ],
+)
+def test_what_a_webhook_does_not_say_leaves_the_version(tmp_path: Path, said: dict[str, Any], same: bool) -> None:
+    """Likewise: this one is of before webhooks could take anything from their body but all of it."""
+    trigger = {"id": "trg_w", "triggerType": "webhook", "config": {"secret": {"env": "HOOK"}, **said}}
+    assert (_version(tmp_path, {"triggers": [trigger]}) == "7d24da0260292d1d") is same
+
+
 def _version(folder: Path, change: dict[str, Any]) -> str:
     return plan_of(folder, document({"a": NUMBERS}, **change)).version
 

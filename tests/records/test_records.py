@@ -16,6 +16,7 @@ from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, AuditFilter, Records, Scope, open_records
 from api_adapter.records.schema import MIGRATIONS, REVISION
 from api_adapter.records.secret import MARK, is_secret, prefix_of
+from api_adapter.records.webhook_calls import KEPT_FOR
 from planasonix_orchestrator.contract.database import SCHEMA
 from tests.conftest import superuser
 
@@ -236,3 +237,38 @@ def test_the_audit_trail_is_read_newest_first(records: Records) -> None:
     assert actions(AuditFilter(action="run.start")) == ["run.start"]
     assert actions(AuditFilter(since=NOW + HOUR)) == ["key.create", "run.cancel"]
     assert actions(AuditFilter(until=NOW + HOUR)) == ["run.start"]
+
+
+def test_a_call_is_for_one_event(records: Records) -> None:
+    """What was signed stands for the event that it came with first, or for none; by trigger, in every process."""
+    calls = records.webhook_calls
+    assert calls.claim("trg_a", digest="1", event_id="x", at=NOW)
+    assert calls.claim("trg_a", digest="1", event_id="x", at=NOW)
+    assert not calls.claim("trg_a", digest="1", event_id="y", at=NOW)
+    assert not calls.claim("trg_a", digest="1", event_id=None, at=NOW)
+    assert calls.claim("trg_b", digest="1", event_id="y", at=NOW)
+    assert calls.claim("trg_a", digest="2", event_id=None, at=NOW)
+    assert calls.claim("trg_a", digest="2", event_id=None, at=NOW)
+    assert not calls.claim("trg_a", digest="2", event_id="x", at=NOW)
+
+
+def test_of_many_who_claim_a_call_at_once_one_event_wins(postgres_url: str, records: Records) -> None:
+    """Several processes that are sent the same call under different events agree on one of them."""
+    together = threading.Barrier(6)
+
+    def claim(event_id: str) -> bool:
+        with open_records(postgres_url) as others:
+            together.wait()
+            return others.webhook_calls.claim("trg_a", digest="1", event_id=event_id, at=NOW)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(claim, "abcdef")) == [False] * 5 + [True]
+
+
+def test_calls_that_count_no_more_are_forgotten(records: Records) -> None:
+    """Each minute, those older than any signature that is still accepted; the others stay."""
+    calls = records.webhook_calls
+    for minutes in range(40):
+        assert calls.claim("trg_a", digest=str(minutes), event_id=None, at=NOW + timedelta(minutes=minutes))
+    assert calls.count() == KEPT_FOR / timedelta(minutes=1) + 1
+    assert not calls.claim("trg_a", digest="35", event_id="x", at=NOW + timedelta(minutes=39))
