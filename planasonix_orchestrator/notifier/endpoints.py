@@ -17,7 +17,7 @@ from planasonix_orchestrator.graph.webhooks import EndpointDocument, address_iss
 
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of all secrets
 _FEWEST_BYTES, _MOST_BYTES = 24, 64  # that a secret may have, by Standard Webhooks
-SECONDS_TO_BE_GONE: Final = 5.0
+SECONDS_TO_BE_GONE: Final = 3.0
 _Stamp = tuple[int, ...]  # of a file; of one that is not there or can't be seen, an empty one
 
 

@@ -161,15 +161,14 @@ class _Desk:
         """Make deliveries of what has happened; tell whether there may be more at once."""
         if endpoints is not self._published:
             self._publish(endpoints)
-        if not self._endpoints:
-            return False
         now = time.monotonic()
         if now - self._late_at >= _SECONDS_BETWEEN_LATE_LOOKS:
             self._late_at = now
+            # With no endpoint it notices, if nothing else, that the connection is lost.
             self.ledger.collect_late(self._endpoints, now=datetime.now(UTC))
         if now - self._pruned_at >= _SECONDS_BETWEEN_PRUNINGS and not self.ledger.prune():
             self._pruned_at = now
-        return self.ledger.collect(self._endpoints)
+        return self.ledger.collect(self._endpoints) if self._endpoints else False
 
     def _publish(self, endpoints: Endpoints) -> None:
         former = restore(self.ledger.publish(endpoints))

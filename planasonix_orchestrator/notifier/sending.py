@@ -60,7 +60,7 @@ def open_client() -> httpx.AsyncClient:
         follow_redirects=False,
         timeout=SECONDS_TO_ANSWER,
         mounts=dict.fromkeys(_LOOPBACK),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=2),
         headers={"User-Agent": f"Planasonix/{version('planasonix')}"},
     )
 

@@ -161,7 +161,7 @@ def test_a_file_that_is_away_for_a_moment_takes_nothing_away(tmp_path: Path) -> 
     now += 2
     file.write_text(json.dumps({"endpoints": {"a": both["a"]}}))
     assert folder.read().by_id.keys() == {"a", "b"}
-    now += 4
+    now += 2
     assert folder.read().by_id.keys() == {"a", "b"}
     now += 2
     assert folder.read().by_id.keys() == {"a"}

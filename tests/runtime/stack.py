@@ -65,12 +65,12 @@ class Stack:
             return None
         return answer.json() if answer.is_success else None
 
-    def start_run(self) -> str:
-        """Start the pipeline `copy` and return the run's id; as a client should, try again when told 503."""
+    def start_run(self, pipeline_id: str = "pl_copy") -> str:
+        """Start a pipeline and return the run's id; as a client should, try again when told 503."""
         answers: list[httpx.Response] = []
 
         def accepted() -> bool:
-            url = f"{self.parts['api']['url']}/api/pipelines/pl_copy/run"
+            url = f"{self.parts['api']['url']}/api/pipelines/{pipeline_id}/run"
             answers.append(httpx.post(url, json={}, headers=self.headers, timeout=30))
             return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
 

@@ -1,5 +1,6 @@
 """The whole stack, with real Dagster: it heals, follows its files, stops clean, and finds its history again."""
 
+import json
 import os
 import signal
 import stat
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.notifier.receiver import SECRET, receiving
 from tests.runtime.stack import PLANASONIX, Stack, wait_until
 
 pytestmark = pytest.mark.stack
@@ -23,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack that all tests of this module share; each leaves it well."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    stack = Stack(tmp_path_factory.mktemp("stack"), environment={**os.environ, "HOOK_SECRET": SECRET})
     yield stack
     stack.end()
 
@@ -144,6 +146,32 @@ def test_a_file_that_arrives_starts_a_run(stack: Stack) -> None:
     assert run["trigger"] == {"type": "sensor", "sensor": "trg_taken", "triggerId": "trg_taken"}
     file.unlink()
     wait_until(lambda: stack.job_names() == {"copy"}, what=stack.job_names)
+
+
+def test_the_world_is_told_of_runs(stack: Stack) -> None:
+    """An endpoint in the folder gets signed messages of runs that succeed and that fail, as the API tells them."""
+    lost = (stack.pipelines / "copy.yaml").read_text().replace("copy", "lost").replace("in.csv", "nowhere.csv")
+    (stack.pipelines / "lost.yaml").write_text(lost)
+    endpoint = {"secret": {"env": "HOOK_SECRET"}, "pipelines": ["pl_copy", "pl_lost"]}
+    with receiving() as receiver:
+        file = stack.pipelines / "webhooks.yaml"
+        file.write_text(json.dumps({"endpoints": {"ops": {"url": receiver.url("ops"), **endpoint}}}))
+        wait_until(lambda: stack.api("/api/webhooks/endpoints/ops") is not None)
+        wait_until(lambda: stack.api("/api/pipelines/pl_lost") is not None)
+        copied = stack.run_once()
+        failed = stack.start_run("pl_lost")
+        wait_until(lambda: len(receiver.got("ops")) == 4, what=lambda: receiver.told("ops"))
+        assert all(each.verified for each in receiver.got("ops"))
+        for run_id, end in ((copied, "run.succeeded"), (failed, "run.failed")):
+            started, message = (each for each in receiver.got("ops") if each.run_id == run_id)
+            assert (started.type, message.type) == ("run.started", end)
+            run, data = stack.api(f"/api/runs/{run_id}"), message.message["data"]
+            same = data.keys() & run.keys() - {"error", "durationSeconds"}
+            assert same >= {"id", "pipelineId", "pipelineName", "status", "trigger", "startedAt", "finishedAt"}
+            assert {key: data[key] for key in same} == {key: run[key] for key in same}
+            assert data["error"] == (run["error"] and {key: run["error"][key] for key in ("message", "code", "nodeId")})
+        file.unlink()
+    (stack.pipelines / "lost.yaml").unlink()
 
 
 def test_a_second_stack_on_the_same_state_is_refused(stack: Stack) -> None:
