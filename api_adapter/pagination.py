@@ -30,6 +30,19 @@ class PageMeta(BaseModel):
     cursor: str | None
 
 
+class ListPage(BaseModel):
+    """Which part of a list of resources it is: `cursor` leads to the next page and is null on the last one."""
+
+    limit: int
+    cursor: str | None
+
+
+class ListMeta(BaseModel):
+    """What stands beside the items of a list."""
+
+    page: ListPage
+
+
 def encode_cursor(position: int | str, *, scope: Hashable) -> str:
     """Return the cursor behind `position` in the list that `scope` (its filters) selects."""
     payload = {"at": position, "of": _seal(position, scope=scope)}

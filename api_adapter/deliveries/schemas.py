@@ -4,24 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from api_adapter.pagination import ListMeta
 from api_adapter.timestamps import Seconds, Timestamp
 from planasonix_orchestrator.contract.webhooks import DeliveryState, RunEvent
 
 EndpointState = Literal["active", "disabled", "gone", "problem"]
 MessageId = Annotated[str, Field(examples=["msg_01j8k2m4n5p6q7r8s9t0v1w2x3"])]
-
-
-class Page(BaseModel):
-    """Which part of a list it is: `cursor` leads to the next page and is null on the last one."""
-
-    limit: int
-    cursor: str | None
-
-
-class PagedMeta(BaseModel):
-    """What a list says about itself."""
-
-    page: Page
 
 
 class EndpointAttributes(BaseModel):
@@ -61,7 +49,7 @@ class EndpointList(BaseModel):
     """All endpoints, by id."""
 
     data: list[Endpoint]
-    meta: PagedMeta
+    meta: ListMeta
 
 
 class DeliveryAttributes(BaseModel):
@@ -93,7 +81,7 @@ class DeliveryList(BaseModel):
     """A page of deliveries, newest first."""
 
     data: list[Delivery]
-    meta: PagedMeta
+    meta: ListMeta
 
 
 class DeliveryAccepted(BaseModel):

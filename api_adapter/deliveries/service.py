@@ -22,11 +22,9 @@ from api_adapter.deliveries.schemas import (
     EndpointDetail,
     EndpointList,
     EndpointState,
-    Page,
-    PagedMeta,
 )
 from api_adapter.dependencies import Services
-from api_adapter.pagination import decode_cursor, encode_cursor
+from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
 from api_adapter.records import DeliveryFilter, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 from api_adapter.storage import api_run_id
 from planasonix_orchestrator.contract.webhooks import PING, RUN_EVENTS, DeliveryState, message_id, write_body
@@ -35,7 +33,7 @@ from planasonix_orchestrator.contract.webhooks import PING, RUN_EVENTS, Delivery
 def list_endpoints(services: Services) -> EndpointList:
     """Return all endpoints."""
     found = [_tell_endpoint(each) for each in services.records.deliveries.list_endpoints()]
-    return EndpointList(data=found, meta=PagedMeta(page=Page(limit=len(found), cursor=None)))
+    return EndpointList(data=found, meta=ListMeta(page=ListPage(limit=len(found), cursor=None)))
 
 
 def read_endpoint(services: Services, *, endpoint_id: str) -> EndpointDetail:
@@ -77,7 +75,7 @@ def list_deliveries(
     page = found[:limit]
     behind = encode_cursor(page[-1].number, scope=filter_by.scope) if len(found) > limit else None
     return DeliveryList(
-        data=[_tell_delivery(each) for each in page], meta=PagedMeta(page=Page(limit=limit, cursor=behind))
+        data=[_tell_delivery(each) for each in page], meta=ListMeta(page=ListPage(limit=limit, cursor=behind))
     )
 
 

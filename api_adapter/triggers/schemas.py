@@ -5,24 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from api_adapter.pagination import ListMeta
 from api_adapter.storage import RunStatus
 from api_adapter.timestamps import Timestamp
 
 TriggerType = Literal["file_watcher", "webhook", "s3", "gcs", "azure", "sql", "upstream"]
 TriggerId = Annotated[str, Field(examples=["trg_orders"])]
-
-
-class ListPage(BaseModel):
-    """What a list says about itself: `cursor` leads to the next page and is null on the last one."""
-
-    limit: int
-    cursor: str | None
-
-
-class ListMeta(BaseModel):
-    """What stands beside the items of a list."""
-
-    page: ListPage
 
 
 class TriggerAttributes(BaseModel):

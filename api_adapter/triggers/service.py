@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from api_adapter.auth import Principal
 from api_adapter.control import LoadedTrigger, Switch
 from api_adapter.dependencies import Services
-from api_adapter.pagination import decode_cursor, encode_cursor
+from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
 from api_adapter.storage import RunStatus, TriggerExecution
 from api_adapter.timestamps import parse_timestamp
 from api_adapter.triggers.checks import check_trigger
@@ -14,8 +14,6 @@ from api_adapter.triggers.schemas import (
     ExecutionAttributes,
     ExecutionList,
     ExecutionResource,
-    ListMeta,
-    ListPage,
     TriggerAnswer,
     TriggerAttributes,
     TriggerList,
