@@ -254,12 +254,15 @@ FROM ({{runs}}) AS page ORDER BY id DESC"""
 _TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}")
 _TOLD_WITH_NEWS = _TOLD_NEWEST.replace(") AS tags", f") AS tags, {NEWS}", 1)
 _ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
-# A run that was started again has taken over what its parent's tags say.
+# A run that was started again has taken over what its parent's tags say. Tags are read by the run alone, in its index.
 _TRIGGERED = f"""
-SELECT json_agg(json_build_array(runs.run_id, {PIPELINE_OF_RUN}) ORDER BY runs.id)::text
-FROM run_tags AS cause JOIN runs ON runs.run_id = cause.run_id
-WHERE cause.key = '{tag_names.UPSTREAM_RUN}' AND cause.value = %(run_id)s AND NOT EXISTS (
-    SELECT FROM run_tags AS again WHERE again.run_id = runs.run_id AND again.key = '{PARENT}')"""
+SELECT json_agg(json_build_array(runs.run_id, coalesce(told.pipeline_id, '{PIPELINE_PREFIX}' || pipeline_name))
+                ORDER BY runs.id)::text
+FROM run_tags AS cause JOIN runs ON runs.run_id = cause.run_id CROSS JOIN LATERAL (
+    SELECT max(value) FILTER (WHERE key = '{tag_names.PIPELINE_ID}') AS pipeline_id, bool_or(key = '{PARENT}') AS again
+    FROM run_tags WHERE run_tags.run_id = runs.run_id
+) AS told
+WHERE cause.key = '{tag_names.UPSTREAM_RUN}' AND cause.value = %(run_id)s AND NOT told.again"""
 _STATE = f"""
 SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event, ({_TRIGGERED}) AS triggered
 FROM ({_ONE}) AS told"""

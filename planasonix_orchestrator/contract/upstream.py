@@ -80,16 +80,15 @@ def ends_parameters(cursor: UpstreamCursor, *, awaited: Awaited, most: int) -> d
 
 
 # The ends of runs of some pipelines that a cursor has not seen, in the order of their ids, by the index on the events'
-# type and id. In the driver's words; `ended` is in Unix seconds.
+# type and id; tags are read by the run alone, since the planner may take a key for rare that has become frequent. In
+# the driver's words; `ended` is in Unix seconds.
 NEW_ENDS: Final = """
-SELECT id, run_id, dagster_event_type, ended, pipeline_id, environment_id FROM (
-    SELECT id, run_id, dagster_event_type, date_part('epoch', "timestamp") AS ended,
-           (SELECT value FROM run_tags WHERE run_tags.run_id = event_logs.run_id AND key = %(pipeline_id)s
-            ORDER BY run_tags.id DESC LIMIT 1) AS pipeline_id,
-           (SELECT value FROM run_tags WHERE run_tags.run_id = event_logs.run_id AND key = %(environment_id)s
-            ORDER BY run_tags.id DESC LIMIT 1) AS environment_id
-    FROM event_logs
-    WHERE dagster_event_type = ANY(%(types)s) AND id > %(floor)s AND id <> ALL(%(seen)s::bigint[])
-      AND "timestamp" >= to_timestamp(%(since)s) AT TIME ZONE 'UTC'
-) AS ends
-WHERE pipeline_id = ANY(%(pipelines)s) ORDER BY id LIMIT %(most)s"""
+SELECT id, event_logs.run_id, dagster_event_type, date_part('epoch', "timestamp") AS ended, pipeline_id, environment_id
+FROM event_logs CROSS JOIN LATERAL (
+    SELECT max(value) FILTER (WHERE key = %(pipeline_id)s) AS pipeline_id,
+           max(value) FILTER (WHERE key = %(environment_id)s) AS environment_id
+    FROM run_tags WHERE run_tags.run_id = event_logs.run_id
+) AS told
+WHERE dagster_event_type = ANY(%(types)s) AND id > %(floor)s AND id <> ALL(%(seen)s::bigint[])
+  AND "timestamp" >= to_timestamp(%(since)s) AT TIME ZONE 'UTC' AND pipeline_id = ANY(%(pipelines)s)
+ORDER BY id LIMIT %(most)s"""

@@ -77,7 +77,8 @@ def _has_more(cursor: str | None) -> bool:
 
 
 _ENDS: Final = """
-SELECT id, dagster_event_type,
-       (SELECT value FROM run_tags WHERE run_tags.run_id = event_logs.run_id AND key = %(pipeline_id)s
-        ORDER BY run_tags.id DESC LIMIT 1) AS pipeline_id
-FROM event_logs WHERE dagster_event_type = ANY(%(types)s) AND id > %(after)s AND id <> ALL(%(seen)s::bigint[])"""
+SELECT id, dagster_event_type, pipeline_id FROM event_logs CROSS JOIN LATERAL (
+    SELECT max(value) FILTER (WHERE key = %(pipeline_id)s) AS pipeline_id
+    FROM run_tags WHERE run_tags.run_id = event_logs.run_id
+) AS told
+WHERE dagster_event_type = ANY(%(types)s) AND id > %(after)s AND id <> ALL(%(seen)s::bigint[])"""
