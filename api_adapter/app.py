@@ -24,6 +24,7 @@ from api_adapter.run_actions.endpoints import router as run_actions
 from api_adapter.run_actions.outcomes import recorded_outcomes
 from api_adapter.run_actions.waiting import open_endings
 from api_adapter.runs.endpoints import router as runs
+from api_adapter.schedules.endpoints import router as schedules
 from api_adapter.settings import ApiSettings
 from api_adapter.triggers.endpoints import router as triggers
 from api_adapter.triggers.webhooks import LARGER_BODIES
@@ -72,7 +73,7 @@ def create_app(
     app.state.telemetry = telemetry
     app.state.answers = Answers()
     add_exception_handlers(app)
-    for resource in (runs, run_actions, backfills, logs, pipelines, triggers, webhooks, deliveries, health):
+    for resource in (runs, run_actions, backfills, logs, pipelines, schedules, triggers, webhooks, deliveries, health):
         app.router.routes.extend(resource.routes)  # included routers would look for each request's route twice
     add_reference(app)
     return app

@@ -104,6 +104,27 @@ class RunsClient:
             f"/api/pipelines/{_quoted(pipeline_id)}/run", body=_given(body), idempotency_key=idempotency_key
         )
 
+    def list_schedules(self, *, pipeline_id: str | None = None, cursor: str | None = None) -> Json:
+        """Return a page of schedules, by their ids."""
+        return self._get("/api/schedules", params={"pipeline_id": pipeline_id, "limit": 500, "cursor": cursor})
+
+    def read_schedule(self, schedule_id: str) -> Json:
+        """Return a schedule."""
+        return self._get(f"/api/schedules/{_quoted(schedule_id)}")
+
+    def switch_schedule(self, schedule_id: str, *, on: bool) -> Json:
+        """Turn a schedule on or off, and return it; doing so again changes nothing."""
+        path = f"/api/schedules/{_quoted(schedule_id)}/{'enable' if on else 'disable'}"
+        return self._json(self._send(self._http.build_request("POST", path)))
+
+    def run_schedule(self, schedule_id: str, *, idempotency_key: str, variables: Mapping[str, Any]) -> StartedRun:
+        """Queue a run of a schedule now; the key is as in `start_run`."""
+        return self._start(
+            f"/api/schedules/{_quoted(schedule_id)}/run",
+            body=_given({"variables": dict(variables) or None}),
+            idempotency_key=idempotency_key,
+        )
+
     def list_runs(self, filters: Mapping[str, Any], *, limit: int, cursor: str | None = None) -> Json:
         """Return a page of runs; `filters` are the API's query parameters."""
         return self._get("/api/runs", params={**filters, "limit": limit, "cursor": cursor})

@@ -11,7 +11,7 @@ from api_adapter.control.cancel import Reconciler, drives_intents
 from api_adapter.control.catalog import Catalog, LoadedTrigger, read_catalog
 from api_adapter.control.code_location import DagsterConnection, Loaded
 from api_adapter.control.database import Database
-from api_adapter.control.fires import fires_around, next_fires
+from api_adapter.control.fires import fire_before, fires_around, next_fires
 from api_adapter.control.orders import Idempotency, RetryOrder, RunOrder, StartedRun
 from api_adapter.control.output import Output, OutputStream, OutputUrl
 from api_adapter.control.queueing import Queue
@@ -35,6 +35,7 @@ __all__ = [
     "StartedRun",
     "Switch",
     "Switches",
+    "fire_before",
     "fires_around",
     "next_fires",
     "open_control",

@@ -12,13 +12,18 @@ def next_fires(cron_expression: str, *, timezone: str, after: datetime, number: 
     return list(islice(_fires(cron_expression, timezone=timezone, after=after), number))
 
 
+def fire_before(cron_expression: str, *, timezone: str, moment: datetime) -> datetime:
+    """Return the last fire of a schedule before a moment, in UTC."""
+    back = schedule_execution_time_iterator(moment.timestamp(), cron_expression, timezone, ascending=False)
+    return next(fire for fire in back if fire < moment).astimezone(UTC)
+
+
 def fires_around(cron_expression: str, *, timezone: str, start: datetime, end: datetime, most: int) -> list[datetime]:
     """Return the fires of a range, of which `end` is no part, with the one before and the one after, in UTC.
 
     At most `most` of the range, and one more. Empty if there is none in the range.
     """
-    back = schedule_execution_time_iterator(start.timestamp(), cron_expression, timezone, ascending=False)
-    before = next(fire for fire in back if fire < start).astimezone(UTC)
+    before = fire_before(cron_expression, timezone=timezone, moment=start)
     fires = _fires(cron_expression, timezone=timezone, after=before)
     within = list(islice(takewhile(lambda fire: fire < end, fires), most + 1))
     if not within:

@@ -25,6 +25,10 @@ TAGS = [
         "description": "A pipeline run once for each slice of a range of time: progress, cancel, retry.",
     },
     {
+        "name": "schedules",
+        "description": "When pipelines start by themselves, and what came of it; to switch, and to run now.",
+    },
+    {
         "name": "triggers",
         "description": "What starts pipelines by itself: webhooks, arrivals of files, other pipelines.",
     },

@@ -80,7 +80,7 @@ ANSWERS: dict[str, Any] = {
         "pipelineName": "crm_to_warehouse",
         "pipelineVersion": "0f3c9a1d5b7e2468",
         "environmentId": None,
-        "trigger": {"type": "schedule", "scheduleId": "sch_01"},
+        "trigger": {"type": "schedule", "scheduleId": "sch_01", "scheduledAt": "2025-03-27T02:00:00Z"},
         "queuedAt": _QUEUED,
         "variables": {"day": "2025-03-26", "apiToken": "***"},
         "metrics": {
@@ -221,6 +221,75 @@ ANSWERS["cancelRuns 200"] = {
 }
 ANSWERS["startRun 200"] = ANSWERS["getRun"]
 
+_SCHEDULE: dict[str, Any] = {
+    "id": "sch_01",
+    "type": "schedule",
+    "attributes": {
+        "name": "Every night",
+        "pipeline_id": _PIPELINE,
+        "cron_expression": "0 2 * * *",
+        "timezone": "UTC",
+        "enabled": True,
+        "overlap": "queue",
+        "catch_up": "latest",
+        "catch_up_limit": 100,
+        "deadline_seconds": 3600,
+        "environment_id": None,
+        "variables": {"day": "{{ ds }}"},
+        "next_run_at": "2025-03-28T02:00:00Z",
+        "last_run_at": _STARTED,
+        "created_at": None,
+        "updated_at": "2025-03-20T09:30:00Z",
+    },
+}
+_PAGE = {"page": {"limit": 50, "cursor": None}}
+ANSWERS["listSchedules"] = {"data": [_SCHEDULE], "meta": _PAGE}
+ANSWERS["getSchedule"] = {
+    "data": {
+        **_SCHEDULE,
+        "attributes": {
+            **_SCHEDULE["attributes"],
+            "preview": [{"at": "2025-03-28T02:00:00Z", "local": "2025-03-28T02:00:00+00:00"}],
+        },
+    }
+}
+ANSWERS["enableSchedule"] = {"data": {**_SCHEDULE, "attributes": {**_SCHEDULE["attributes"], "preview": None}}}
+ANSWERS["disableSchedule"] = {
+    "data": {
+        **_SCHEDULE,
+        "attributes": {**_SCHEDULE["attributes"], "enabled": False, "next_run_at": None, "preview": None},
+    }
+}
+ANSWERS["runSchedule"] = {
+    "data": {
+        "id": _RUN,
+        "type": "pipeline_run",
+        "attributes": {
+            "pipeline_id": _PIPELINE,
+            "schedule_id": "sch_01",
+            "status": "queued",
+            "trigger": "schedule_manual",
+            "created_at": _QUEUED,
+        },
+    }
+}
+ANSWERS["listScheduleFires"] = {
+    "data": [
+        {
+            "id": "2025-03-27T02:00:00Z",
+            "type": "schedule_fire",
+            "attributes": {
+                "schedule_id": "sch_01",
+                "due_at": "2025-03-27T02:00:00Z",
+                "status": "started",
+                "reason": None,
+                "run_ids": [_RUN],
+            },
+        }
+    ],
+    "meta": _PAGE,
+}
+
 _BACKFILL = {
     "id": "bkf_01j8k2m4n5p6q7r8s9t0v1w2x3",
     "pipelineId": _PIPELINE,
@@ -314,6 +383,7 @@ BODIES: dict[str, Any] = {
     "startBackfill": {"from": "2025-03-01", "to": "2025-03-31", "step": "day", "maxConcurrentRuns": 2},
     "startRun": {"variables": {"day": "2025-03-26"}, "environmentId": "env_production", "nodes": ["n_sink"]},
     "retryRun": {"fromFailure": True},
+    "runSchedule": {"variables": {"day": "2025-03-26"}},
     "cancelRuns": {"pipelineId": _PIPELINE, "status": ["queued"], "from": "2025-03-27", "limit": 500},
 }
 

@@ -44,6 +44,7 @@ class Trigger(TypedDict):
 
     type: Literal["schedule", "manual", "api", "webhook", "sensor", "schedule_manual", "backfill", "retry"]
     scheduleId: NotRequired[str]
+    scheduledAt: NotRequired[Annotated[str, Field(description="When it was due.", examples=["2025-03-27T02:00:00Z"])]]
     triggerId: NotRequired[str]
     sensor: NotRequired[str]
     backfillId: NotRequired[str]

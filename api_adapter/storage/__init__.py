@@ -20,6 +20,7 @@ from api_adapter.storage.database import Connection, Database, open_database
 from api_adapter.storage.ends import RunEnd, read_end
 from api_adapter.storage.events import EventError
 from api_adapter.storage.executions import TriggerExecution, count_queued, list_executions
+from api_adapter.storage.fires import FireRecord, last_fired_runs, list_fires
 from api_adapter.storage.gauges import Gauges, read_gauges
 from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.lines import LogLevel, LogLine
@@ -71,6 +72,7 @@ __all__ = [
     "BackfillRecord",
     "Capture",
     "EventError",
+    "FireRecord",
     "Gauges",
     "LogFilter",
     "LogLevel",
@@ -255,6 +257,19 @@ class Storage:
     def read_captures(self, dagster_id: str, *, node_id: str | None = None) -> Sequence[Capture]:
         """Return where the raw output of a run's processes, or of those that ran a node, was captured, in order."""
         return self._read_single(lambda connection: read_captures(connection, run_id=dagster_id, node_id=node_id))
+
+    def list_fires(
+        self, selector_id: str, *, limit: int, below: int | None = None
+    ) -> tuple[Sequence[FireRecord], int | None]:
+        """Return at most `limit` fires of a schedule, newest first, those before `below`, and where to go on.
+
+        `selector_id` is Dagster's key to it; positions are unix seconds.
+        """
+        return self._read(lambda connection: list_fires(connection, selector_id=selector_id, limit=limit, below=below))
+
+    def last_fired_runs(self, selector_ids: Sequence[str]) -> Mapping[str, datetime]:
+        """Return when fires of these schedules last started runs; those that never did are left out."""
+        return self._read_single(lambda connection: last_fired_runs(connection, selector_ids=selector_ids))
 
     def last_heartbeat(self) -> datetime | None:
         """Return when Dagster's daemon last gave a sign of life; None if it never did."""

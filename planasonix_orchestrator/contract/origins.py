@@ -34,6 +34,7 @@ def trigger_kind(tags: Mapping[str, str], *, run_id: str) -> str:
 # What is told of a trigger, and the tags that hold it, the more telling first.
 _FACTS: Final[Mapping[str, tuple[str, ...]]] = {
     "scheduleId": (tag_names.SCHEDULE_ID, "dagster/schedule_name"),
+    "scheduledAt": (tag_names.SCHEDULED_AT,),
     "triggerId": (tag_names.TRIGGER_ID,),
     "sensor": ("dagster/sensor_name",),
     "backfillId": (tag_names.BACKFILL_ID, "dagster/backfill"),
@@ -42,8 +43,13 @@ _FACTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def trigger_facts(tags: Mapping[str, str], *, run_id: str) -> dict[str, str]:
-    """Return which schedule, trigger or user it was that started the run; nothing of a re-execution."""
+    """Return which schedule, trigger or user it was that started the run, and when it was due, if it was.
+
+    Nothing of a re-execution.
+    """
     if is_reexecution(tags, run_id=run_id):
         return {}
     found = {fact: next((tags[key] for key in keys if tags.get(key)), None) for fact, keys in _FACTS.items()}
+    if tags.get(tag_names.TRIGGER) == "schedule_manual":  # whose slice begins when it was asked for
+        found["scheduledAt"] = None
     return {fact: value for fact, value in found.items() if value is not None}

@@ -297,7 +297,7 @@ PIPELINES = [
         nodes=[{"id": "n_source", "type": "source.postgres", "config": {"table": "public.contacts"}}],
         variables={"day": {"type": "date", "default": "2025-01-01"}, "top": {"type": "integer", "default": 10}},
     ),
-    published("pl_bad", name="failing", status="draft"),
+    published("pl_bad", name="failing", status="draft", schedules=[{"id": "sch_bad", "cronExpression": "0 2 * * *"}]),
     published(
         "pl_slow",
         name="slow",
@@ -341,7 +341,8 @@ PIPELINES = [
                 "cronExpression": "30 2 * * *",
                 "timezone": "Europe/Berlin",
                 "variables": {"day": "{{ ds }}"},
-            }
+            },
+            {"id": "sch_off", "cronExpression": "0 * * * *", "enabled": False, "name": "Hourly", "overlap": "allow"},
         ],
     ),
 ]
@@ -377,6 +378,25 @@ PROBLEMS = [
 ]
 
 
+def scheduled(schedule: Mapping[str, Any], *, job_name: str, active: bool) -> dg.ScheduleDefinition:
+    """A schedule that fires nothing here: there is no daemon."""
+    on = schedule.get("enabled", True) and active
+    return dg.ScheduleDefinition(
+        name=encode_name(schedule["id"]),
+        job_name=job_name,
+        cron_schedule=schedule["cronExpression"],
+        execution_timezone=schedule.get("timezone", "UTC"),
+        default_status=dg.DefaultScheduleStatus.RUNNING if on else dg.DefaultScheduleStatus.STOPPED,
+    )
+
+
+SCHEDULES = [
+    scheduled(each, job_name=pipeline["jobName"], active=pipeline["document"]["status"] == "active")
+    for pipeline in PIPELINES
+    for each in pipeline["document"].get("schedules", ())
+]
+
+
 @dg.repository(
     name=metadata.REPOSITORY_NAME,
     metadata={
@@ -387,4 +407,4 @@ PROBLEMS = [
 )
 def planasonix() -> list[Any]:
     sensors = [sensor(trigger, job_name=job) for job, triggers in TRIGGERS.items() for trigger in triggers]
-    return [crm_to_warehouse, failing, slow, two_branches, hooked, nightly, *sensors]
+    return [crm_to_warehouse, failing, slow, two_branches, hooked, nightly, *SCHEDULES, *sensors]

@@ -87,7 +87,7 @@ def test_every_route_declares_whom_it_takes(settings_without_server: ApiSettings
             assert isinstance(declaration, Requirement)
             changes = context.methods != {"GET"}
             read, act = (Scope.PIPELINES_READ, Scope.PIPELINES_RUN)
-            if context.path.startswith("/api/triggers"):
+            if context.path.startswith(("/api/schedules", "/api/triggers")):
                 read, act = (Scope.SCHEDULES_READ, Scope.SCHEDULES_WRITE)
             if context.path.startswith("/api/webhooks"):
                 act = Scope.PIPELINES_WRITE
@@ -370,6 +370,7 @@ def test_what_a_limited_key_may_not_see_answers_as_what_does_not_exist(
     assert len(routes) >= 10
     things = {
         "runs": (RUN, [runs_of_two["pl_slow"]]),
+        "schedules": ("sch_none", ["sch_branches"]),
         "triggers": ("trg_none", ["trg_files"]),
     }
     for method, template, operation in routes:

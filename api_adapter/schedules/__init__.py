@@ -1,0 +1,1 @@
+"""The schedules resource: when pipelines start by themselves, and what came of it."""
