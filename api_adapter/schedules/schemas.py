@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from api_adapter.pagination import PagingMeta
+from api_adapter.pagination import ListMeta
 from api_adapter.storage import RunStatus
 from api_adapter.timestamps import Timestamp
 
@@ -79,7 +79,7 @@ class ScheduleList(BaseModel):
     """A page of schedules, by their ids."""
 
     data: list[ScheduleResource]
-    meta: PagingMeta
+    meta: ListMeta
 
 
 class ScheduleRunRequest(BaseModel):
@@ -140,4 +140,4 @@ class FireList(BaseModel):
     """A page of fires, newest first."""
 
     data: list[FireResource]
-    meta: PagingMeta
+    meta: ListMeta

@@ -10,7 +10,7 @@ from api_adapter.auth import Principal, Scope
 from api_adapter.auth.errors import ForbiddenError
 from api_adapter.control import Idempotency, RunOrder, Switch, fire_before, next_fires
 from api_adapter.dependencies import Services
-from api_adapter.pagination import Paging, PagingMeta, decode_cursor, encode_cursor
+from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
 from api_adapter.schedules.errors import ScheduleInactiveError, ScheduleNotFoundError
 from api_adapter.schedules.finding import FoundSchedule, find_schedule, find_schedules
 from api_adapter.schedules.schemas import (
@@ -234,5 +234,5 @@ def _fire(fire: FireRecord, *, schedule_id: str) -> FireResource:
     return FireResource(id=format_timestamp(fire.due_at), attributes=attributes)
 
 
-def _paging(limit: int, cursor: str | None) -> PagingMeta:
-    return PagingMeta(page=Paging(limit=limit, cursor=cursor))
+def _paging(limit: int, cursor: str | None) -> ListMeta:
+    return ListMeta(page=ListPage(limit=limit, cursor=cursor))
