@@ -145,7 +145,10 @@ def test_command(
 def executions_command(
     context: click.Context, *, trigger_id: str, status: str | None, limit: int, state: Path | None, as_json: bool
 ) -> None:
-    """List the runs that a trigger has started, the newest first, and what it had seen."""
+    """List the runs that a trigger has started, the newest first, and what it had seen.
+
+    Where it could not look, there is no run, but the reason.
+    """
     with opened_client(context, state=state) as client:
         answer = client.list_trigger_executions(trigger_id, status=status, limit=limit)
     if as_json:
@@ -153,7 +156,7 @@ def executions_command(
         return
     told = [one["attributes"] for one in answer["data"]]
     rows = [
-        [one["pipeline_run_id"], one["status"], told_second(one["started_at"]), one["event_summary"] or ""]
+        [one["pipeline_run_id"] or "", one["status"], told_second(one["started_at"]), one["event_summary"] or ""]
         for one in told
     ]
     show_rows(("RUN", "STATUS", "STARTED", "EVENT"), rows, cell_styles={"STATUS": STATUS_STYLES})

@@ -36,6 +36,7 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._utils.schedules import schedule_execution_time_iterator
+from dagster_shared.error import SerializableErrorInfo
 
 __all__ = [
     "CODE_LOCATION_TAG",
@@ -67,6 +68,7 @@ __all__ = [
     "RunTagsTable",
     "RunsTable",
     "SensorInstigatorData",
+    "SerializableErrorInfo",
     "SqlEventLogStorage",
     "SubmitRunContext",
     "TickStatus",

@@ -13,6 +13,7 @@ from api_adapter.control.dagster_api import (
     RemoteSchedule,
     RemoteSensor,
     SensorInstigatorData,
+    SerializableErrorInfo,
     TickStatus,
 )
 from planasonix_orchestrator.contract.names import encode_name
@@ -39,9 +40,11 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What Dagster's daemon has last made of a schedule or trigger, and why, where it started nothing."""
+    """What Dagster's daemon has made of a schedule or trigger at some time, and why, where it started nothing."""
 
+    id: int
     at: datetime
+    ended_at: datetime | None
     outcome: Literal["started", "skipped", "failed", "underway"]
     reason: str | None
     runs: int
@@ -66,12 +69,36 @@ class Switches:
 
     def last_evaluation(self, kind: SwitchKind, id_: str) -> Evaluation | None:
         """Return what the daemon has last made of one; None if it never looked, or it is not loaded."""
+        found = self._evaluations(kind, id_, limit=1)
+        return found[0] if found else None
+
+    def failed_evaluations(
+        self, kind: SwitchKind, id_: str, *, limit: int, before: datetime | None = None
+    ) -> Sequence[Evaluation]:
+        """Return at most `limit` evaluations of one that have failed, newest first; none if it is not loaded."""
+        return self._evaluations(kind, id_, limit=limit, before=before, statuses=[TickStatus.FAILURE])
+
+    def _evaluations(
+        self,
+        kind: SwitchKind,
+        id_: str,
+        *,
+        limit: int,
+        before: datetime | None = None,
+        statuses: Sequence[TickStatus] | None = None,
+    ) -> Sequence[Evaluation]:
         remote = _find(self._connection.loaded(), kind=kind, id_=id_)
         if remote is None:
-            return None
+            return ()
         with dagster_errors():
-            ticks = self._connection.instance().get_ticks(remote.get_remote_origin_id(), remote.selector_id, limit=1)
-        return _evaluation(ticks[0]) if ticks else None
+            ticks = self._connection.instance().get_ticks(
+                remote.get_remote_origin_id(),
+                remote.selector_id,
+                before=before.timestamp() if before else None,
+                limit=limit,
+                statuses=statuses,
+            )
+        return [_evaluation(tick) for tick in ticks]
 
     def switch(self, kind: SwitchKind, id_: str, *, on: bool) -> Switch | None:
         """Turn one on or off, for good; None if it is not loaded. What it has started goes on."""
@@ -130,10 +157,19 @@ _OUTCOMES: Mapping[TickStatus, Literal["started", "skipped", "failed", "underway
 
 
 def _evaluation(tick: InstigatorTick) -> Evaluation:
-    reason = tick.error.message if tick.error else tick.skip_reason
+    reason = _first_cause(tick.error).message if tick.error else tick.skip_reason
     return Evaluation(
+        id=int(tick.tick_id),
         at=datetime.fromtimestamp(tick.timestamp, UTC),
+        ended_at=None if tick.end_timestamp is None else datetime.fromtimestamp(tick.end_timestamp, UTC),
         outcome=_OUTCOMES[tick.status],
         reason=reason.strip() if reason else None,
         runs=len(tick.run_ids),
     )
+
+
+def _first_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """Return what Dagster has wrapped into the news that an evaluation has failed."""
+    while error.cause is not None:
+        error = error.cause
+    return error

@@ -105,11 +105,11 @@ def list_executions(
     *,
     principal: Reader,
     trigger_id: TriggerIdPath,
-    status: Annotated[RunStatus | None, Query(description="Only executions whose runs are in this state.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Only executions in this state, as runs have it.")] = None,
     limit: Limit = _EXECUTIONS_LIMIT,
     cursor: Cursor = None,
 ) -> Response:
-    """List what a trigger has started, newest first, with what it had seen."""
+    """List the runs that a trigger has started, with what it had seen, and evaluations that failed; newest first."""
     return json_response(
         service.list_executions(
             services, principal=principal, trigger_id=trigger_id, status=status, limit=limit, cursor=cursor

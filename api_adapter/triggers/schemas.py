@@ -49,14 +49,19 @@ class TriggerList(BaseModel):
 
 
 class ExecutionAttributes(BaseModel):
-    """A run that a trigger has started, and what it had seen."""
+    """A run that a trigger has started, and what it had seen; or an evaluation that has failed and started none."""
 
     trigger_id: TriggerId
-    pipeline_run_id: str = Field(examples=["run_01j8k2m4n5p6q7r8s9t0v1w2x3"])
+    pipeline_run_id: str | None = Field(
+        description="Null for an evaluation that has failed.", examples=["run_01j8k2m4n5p6q7r8s9t0v1w2x3"]
+    )
     status: RunStatus
-    event_summary: str | None = Field(examples=["312 bytes from 10.0.0.7, event evt_81"])
-    started_at: Timestamp = Field(description="When the run was put into the queue.")
-    finished_at: Timestamp | None = Field(description="When the run ended.")
+    event_summary: str | None = Field(
+        description="What was seen; of an evaluation that has failed, why.",
+        examples=["312 bytes from 10.0.0.7, event evt_81"],
+    )
+    started_at: Timestamp = Field(description="When the run was put into the queue, or the evaluation began.")
+    finished_at: Timestamp | None = Field(description="When the run, or the evaluation, ended.")
 
 
 class ExecutionResource(BaseModel):

@@ -6,14 +6,13 @@ from api_adapter.auth import Principal
 from api_adapter.control import LoadedTrigger, Switch
 from api_adapter.dependencies import Services
 from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
-from api_adapter.storage import RunStatus, TriggerExecution
+from api_adapter.storage import RunStatus
 from api_adapter.timestamps import parse_timestamp
 from api_adapter.triggers.checks import check_trigger
 from api_adapter.triggers.errors import TriggerNotFoundError, TriggerNotLoadedError
+from api_adapter.triggers.history import Place, read_history
 from api_adapter.triggers.schemas import (
-    ExecutionAttributes,
     ExecutionList,
-    ExecutionResource,
     TriggerAnswer,
     TriggerAttributes,
     TriggerList,
@@ -24,9 +23,6 @@ from api_adapter.triggers.schemas import (
     TriggerTestResource,
     TriggerType,
 )
-from planasonix_orchestrator.contract.ids import RUN_PREFIX
-
-_EXECUTION_PREFIX = "tex_"
 
 
 def list_triggers(
@@ -97,17 +93,14 @@ def list_executions(
     limit: int,
     cursor: str | None,
 ) -> ExecutionList:
-    """Return a page of the runs that a trigger has started, newest first."""
+    """Return a page of what a trigger has done, newest first: runs that it has started, evaluations that failed."""
     trigger = _find(services, principal=principal, trigger_id=trigger_id)
     scope = ("executions", trigger.id, status)
-    below = decode_cursor(cursor, scope=scope) if cursor is not None else None
-    found = services.storage.list_executions(trigger.id, status=status, limit=limit + 1, below=below)
+    place = Place.parse(decode_cursor(cursor, scope=scope, kind=str)) if cursor is not None else Place()
+    found = read_history(services, trigger_id=trigger.id, status=status, limit=limit + 1, place=place)
     page = found[:limit]
-    behind = encode_cursor(page[-1].position, scope=scope) if len(found) > limit else None
-    return ExecutionList(
-        data=[_told_execution(one, trigger_id=trigger.id) for one in page],
-        meta=ListMeta(page=ListPage(limit=limit, cursor=behind)),
-    )
+    behind = encode_cursor(str(page[-1].place), scope=scope) if len(found) > limit else None
+    return ExecutionList(data=[one.told for one in page], meta=ListMeta(page=ListPage(limit=limit, cursor=behind)))
 
 
 def _find(services: Services, *, principal: Principal, trigger_id: str) -> LoadedTrigger:
@@ -130,20 +123,6 @@ def _told(trigger: LoadedTrigger, *, switch: Switch | None) -> TriggerResource:
             config=dict(trigger.config),
             created_at=parse_timestamp(created) if created else None,
             updated_at=parse_timestamp(updated) if updated else None,
-        ),
-    )
-
-
-def _told_execution(execution: TriggerExecution, *, trigger_id: str) -> ExecutionResource:
-    return ExecutionResource(
-        id=_EXECUTION_PREFIX + execution.run_id.removeprefix(RUN_PREFIX),
-        attributes=ExecutionAttributes(
-            trigger_id=trigger_id,
-            pipeline_run_id=execution.run_id,
-            status=execution.status,
-            event_summary=execution.event_summary,
-            started_at=execution.started_at,
-            finished_at=execution.finished_at,
         ),
     )
 

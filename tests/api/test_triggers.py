@@ -292,31 +292,90 @@ def test_a_test_of_a_webhook_tries_a_call(client: httpx.Client) -> None:
     assert client.post("/api/triggers/trg_orders/test", json={"heders": {}}).status_code == 400
 
 
+class Ticks:
+    """Evaluations of a trigger, as Dagster's daemon would write them down."""
+
+    def __init__(self, instance: DagsterInstance, settings: ApiSettings, *, name: str) -> None:
+        connection = DagsterConnection(settings)
+        self._sensor = connection.loaded().repository.get_sensor(name)
+        connection.close()
+        self._instance = instance
+
+    def add(self, status: TickStatus, **more: Any) -> None:
+        origin, selector = self._sensor.get_remote_origin_id(), self._sensor.selector_id
+        now = datetime.now(UTC).timestamp()
+        told = TickData(
+            origin,
+            self._sensor.name,
+            InstigatorType.SENSOR,
+            status,
+            now,
+            selector_id=selector,
+            end_timestamp=now,
+            **more,
+        )
+        self._instance.create_tick(told)
+
+    def fail(self, reason: str) -> None:
+        """As Dagster wraps what a sensor raises."""
+        cause = SerializableErrorInfo(f"OSError: {reason}\n", [], "OSError")
+        self.add(TickStatus.FAILURE, error=SerializableErrorInfo("Error occurred\n", [], "Wrapped", cause))
+
+
 def test_a_test_of_what_the_daemon_evaluates_tells_its_last_word(
     client: httpx.Client, instance: DagsterInstance, settings: ApiSettings
 ) -> None:
     """How the last evaluation went, and why; without another one."""
     instance.add_daemon_heartbeat(DaemonHeartbeat(datetime.now(UTC).timestamp(), "SCHEDULER", "1", errors=[]))
-    connection = DagsterConnection(settings)
-    sensor = connection.loaded().repository.get_sensor("trg_files")
-    connection.close()
-
-    def tick(status: TickStatus, **more: Any) -> None:
-        origin = sensor.get_remote_origin_id()
-        now = datetime.now(UTC).timestamp()
-        made = TickData(origin, sensor.name, InstigatorType.SENSOR, status, now, selector_id=sensor.selector_id, **more)
-        instance.create_tick(made)
-
+    ticks = Ticks(instance, settings, name="trg_files")
     told = checks(client, "trg_files")
     assert told["daemon"] == (True, "It runs.")
     assert told["evaluation"] == (True, "It was not evaluated yet.")
-    tick(TickStatus.SKIPPED, skip_reason="no new files")
+    ticks.add(TickStatus.SKIPPED, skip_reason="no new files")
     ok, message = checks(client, "trg_files")["evaluation"]
     assert ok
     assert message.endswith("skipped: no new files")
-    tick(TickStatus.SUCCESS, run_ids=["a", "b"])
+    ticks.add(TickStatus.SUCCESS, run_ids=["a", "b"])
     assert checks(client, "trg_files")["evaluation"][1].endswith("started 2 runs.")
-    tick(TickStatus.FAILURE, error=SerializableErrorInfo("the folder is gone\n", [], "OSError"))
+    ticks.fail("the folder is gone")
     ok, message = checks(client, "trg_files")["evaluation"]
     assert not ok
-    assert "the folder is gone" in message
+    assert message.endswith("failed: OSError: the folder is gone")
+
+
+def test_failed_evaluations_stand_between_the_runs(
+    client: httpx.Client, instance: DagsterInstance, settings: ApiSettings
+) -> None:
+    """In the order of time, without a run and with the reason; pages hold each once."""
+    ticks = Ticks(instance, settings, name="trg_test")
+    path = "/api/triggers/trg_test/executions"
+    made: list[str | None] = []
+    for number in range(9):
+        if number % 3 == 1:
+            ticks.fail(f"gone {number}")
+            made.append(None)
+        else:
+            ticks.add(TickStatus.SKIPPED, skip_reason="nothing new")
+            made.append(execution_of(instance, "trg_test"))
+    newest, failure, *_ = client.get(path, params={"limit": 9}).json()["data"]
+    assert newest["attributes"]["pipeline_run_id"] == made[-1]
+    assert failure["id"].startswith("tex_eval_")
+    assert failure["attributes"] == {
+        "trigger_id": "trg_test",
+        "pipeline_run_id": None,
+        "status": "failed",
+        "event_summary": "OSError: gone 7",
+        "started_at": failure["attributes"]["finished_at"],
+        "finished_at": failure["attributes"]["finished_at"],
+    }
+    seen: list[dict[str, Any]] = []
+    cursor = None
+    while len(seen) < 9:
+        page = client.get(path, params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += page["data"]
+        cursor = page["meta"]["page"]["cursor"]
+    assert [one["attributes"]["pipeline_run_id"] for one in seen[:9]] == made[::-1]
+    assert len({one["id"] for one in seen}) == len(seen)
+    failed = attributes(client, path, status="failed")
+    assert [one["event_summary"] for one in failed] == ["OSError: gone 7", "OSError: gone 4", "OSError: gone 1"]
+    assert None not in [one["pipeline_run_id"] for one in attributes(client, path, status="succeeded")]
