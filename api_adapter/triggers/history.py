@@ -3,6 +3,7 @@
 Both are in Dagster's record, in tables of their own: a page is merged of the newest of each.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from itertools import islice
 
 from api_adapter.control import Evaluation
 from api_adapter.dependencies import Services
+from api_adapter.errors import InvalidRequestError
 from api_adapter.storage import RunStatus, TriggerExecution
 from api_adapter.triggers.schemas import ExecutionAttributes, ExecutionResource
 from planasonix_orchestrator.contract.ids import RUN_PREFIX
@@ -20,6 +22,7 @@ _EVALUATION_PREFIX = f"{_PREFIX}eval_"  # which no run's id begins with, as its 
 _LONGEST_SUMMARY = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_PLACE = re.compile(r"([0-9]{0,18}),([0-9]{0,17})", re.ASCII)  # all of which Postgres and Python can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,11 @@ class Place:
 
     @classmethod
     def parse(cls, text: str) -> "Place":
-        """Return the place that this is the text of."""
-        below, _, before = text.partition(",")
+        """Return the place that this is the text of; `InvalidRequestError` if it is of none."""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            raise InvalidRequestError.of_field("cursor", "is not a cursor of this list; use that of the page before")
+        below, before = match.groups()
         return cls(below=int(below) if below else None, before=_EPOCH + int(before) * _MICROSECOND if before else None)
 
 

@@ -15,6 +15,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from api_adapter.control.code_location import DagsterConnection
+from api_adapter.pagination import encode_cursor
 from api_adapter.records import AuditFilter, Scope, open_records
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage
@@ -376,6 +377,9 @@ def test_failed_evaluations_stand_between_the_runs(
         cursor = page["meta"]["page"]["cursor"]
     assert [one["attributes"]["pipeline_run_id"] for one in seen[:9]] == made[::-1]
     assert len({one["id"] for one in seen}) == len(seen)
+    for forged in ("x", "1", "9" * 19 + ",", ",-1", "1,2,3"):
+        cursor = encode_cursor(forged, scope=("executions", "trg_test", None))
+        assert client.get(path, params={"cursor": cursor}).json()["error"]["details"][0]["field"] == "cursor"
     failed = attributes(client, path, status="failed")
     assert [one["event_summary"] for one in failed] == ["OSError: gone 7", "OSError: gone 4", "OSError: gone 1"]
     assert None not in [one["pipeline_run_id"] for one in attributes(client, path, status="succeeded")]
