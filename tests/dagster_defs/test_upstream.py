@@ -116,7 +116,7 @@ class Watch:
         (self.sensor,) = repository_of(folder).sensor_defs
         self._record = record
         self.cursor: str | None = None
-        self.switched_on = time.time()
+        self.switched_on: float | None = time.time()
 
     def look(self) -> Sequence[RunRequest]:
         """What one tick of the sensor asks for."""
@@ -239,6 +239,17 @@ def test_what_ended_while_it_was_off_is_not_made_up(record: Record, tmp_path: Pa
     assert watch.seen() == []
     again = record.end(mine)
     assert watch.seen() == [again]
+
+
+def test_a_trial_does_not_look_at_all_that_ever_was(record: Record, tmp_path: Path) -> None:
+    """Dagster's UI tries a sensor that was never switched on, and one whose cursor somebody has set."""
+    mine = fresh()
+    watch = Watch(record, tmp_path, {"pipelineId": mine})
+    watch.switched_on = None
+    record.end(mine)
+    assert watch.seen() == []
+    behind = record.end(mine)
+    assert watch.seen() == [behind]
 
 
 def test_more_ends_than_one_look_takes(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The sensor of an upstream trigger: reads how runs of other pipelines end, and starts a run for each, or for all."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ def build_upstream_sensor(trigger: UpstreamTrigger, plan: PipelinePlan, place: S
         cursor, ends = look(
             context.instance,
             cursor=_read_cursor(context.cursor),
-            switched_on=context.last_sensor_start_time or 0.0,
+            switched_on=context.last_sensor_start_time,
             config=trigger.config,
         )
         cursor, causes = choose_causes(ends, cursor=cursor, config=trigger.config)
@@ -79,15 +80,17 @@ def build_upstream_sensor(trigger: UpstreamTrigger, plan: PipelinePlan, place: S
 
 
 def look(
-    instance: DagsterInstance, *, cursor: UpstreamCursor | None, switched_on: float, config: UpstreamConfig
+    instance: DagsterInstance, *, cursor: UpstreamCursor | None, switched_on: float | None, config: UpstreamConfig
 ) -> tuple[UpstreamCursor, list[RunEnd]]:
     """Return the ends that are new to the cursor, at most `MOST_AT_ONCE`, and the cursor behind them.
 
-    Without a cursor, or with one from before the trigger was switched on (Unix seconds), it begins at that moment.
+    Without a cursor, or with one from before the trigger was switched on (Unix seconds), it begins at that moment; now,
+    where nobody knows it: in a trial from the Dagster UI.
     """
     with _connection(instance) as connection:
-        if cursor is None or cursor.since != switched_on:
-            cursor = UpstreamCursor(since=switched_on, floor=_first_floor(connection, switched_on))
+        if cursor is None or switched_on not in {cursor.since, None}:
+            since = time.time() if switched_on is None else switched_on
+            cursor = UpstreamCursor(since=since, floor=_first_floor(connection, since))
         cursor, settled = _settle(connection, cursor)
         awaited = awaited_ends(config.upstream_ids, on=config.on)
         parameters = ends_parameters(cursor, awaited=awaited, most=MOST_AT_ONCE)
