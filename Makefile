@@ -19,7 +19,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
-demo: install ## Run the three example pipelines over 336,776 flights, check the results, stop
+demo: install ## Run the example pipelines over 336,776 flights, by hand and by a file that arrives; check the results, stop
 	@$(BIN)/python -m examples.run_demo
 
 .PHONY: up

@@ -9,6 +9,7 @@ import httpx
 FINISHED = frozenset({"succeeded", "failed", "canceled"})
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_PER_RUN = 300
+SECONDS_FOR_A_TRIGGER = 60
 
 Json = dict[str, Any]
 
@@ -47,6 +48,27 @@ class Client:
             if time.monotonic() > deadline:
                 raise ApiError(f"{run_id} has not finished after {SECONDS_PER_RUN} s, it is {run['status']}")
             time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def wait_for_run(self, pipeline_id: str, *, trigger: str, after: str | None) -> Json:
+        """Return the newest run of a pipeline that was started so, once it is another one than `after`."""
+        deadline = time.monotonic() + SECONDS_FOR_A_TRIGGER
+        while True:
+            page = self._get(f"/api/runs?pipelineId={pipeline_id}&trigger={trigger}&limit=1")["data"]
+            if page and page[0]["id"] != after:
+                return self._get(f"/api/runs/{page[0]['id']}")
+            if time.monotonic() > deadline:
+                raise ApiError(f"no run of {pipeline_id} has started within {SECONDS_FOR_A_TRIGGER} s")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def newest_run(self, pipeline_id: str) -> str | None:
+        """Return the id of the newest run of a pipeline, if it has any."""
+        page = self._get(f"/api/runs?pipelineId={pipeline_id}&limit=1")["data"]
+        return str(page[0]["id"]) if page else None
+
+    def next_fires(self, schedule_id: str) -> list[str]:
+        """Return when a schedule fires next."""
+        attributes: Json = self._get(f"/api/schedules/{schedule_id}?preview=3")["data"]["attributes"]
+        return [str(fire["at"]) for fire in attributes["preview"]]
 
     def logs(self, run_id: str) -> list[Json]:
         """Return the first page of a run's log lines."""

@@ -11,6 +11,8 @@ from typing import Any
 import duckdb
 import psycopg2
 
+from examples.demo.arrival import DAY, MONTH
+
 Row = tuple[Any, ...]
 Counts = Mapping[str, tuple[int | None, int | None]]
 
@@ -42,6 +44,11 @@ SELECT rank() OVER (ORDER BY on_time_percent DESC, carrier) AS position, * FROM 
     SELECT carrier, name, sum(flights)::BIGINT AS flights,
            round(100.0 * sum(on_time_flights) / sum(flights), 1) AS on_time_percent
     FROM on_time_performance GROUP BY carrier, name HAVING sum(flights) >= {minimum_flights});
+
+CREATE TABLE daily_flights AS FROM flights WHERE month = {month} AND day = {day} AND dep_delay IS NOT NULL;
+
+CREATE TABLE daily_delays_by_airport AS
+SELECT origin, count(*) AS flights, max(dep_delay) AS longest_delay_minutes FROM daily_flights GROUP BY origin;
 """
 
 
@@ -67,7 +74,7 @@ class Expected:
         self._output = output
         self._postgres_url = postgres_url
         self._database = duckdb.connect()
-        self._database.execute(TABLES.format(data=data, minimum_flights=minimum_flights))
+        self._database.execute(TABLES.format(data=data, minimum_flights=minimum_flights, month=MONTH, day=DAY))
 
     def counts(self, pipeline_id: str) -> Counts:
         """Return the rows in and out that each node of a pipeline must report."""
@@ -78,6 +85,8 @@ class Expected:
             self._number("daily_delays"),
             self._number("carrier_ranking"),
         )
+        of_day = self._number(f"flights WHERE month = {MONTH} AND day = {DAY}")
+        departed, airports = self._number("daily_flights"), self._number("daily_delays_by_airport")
         carriers = self._number("(SELECT DISTINCT carrier FROM on_time_performance)")
         return {
             "pl_on_time_performance": {
@@ -112,6 +121,17 @@ class Expected:
                 "n_json": (ranked, None),
                 "n_duckdb": (ranked, None),
             },
+            "pl_daily_flights": {
+                "n_flights": (None, of_day),
+                "n_departed": (of_day, departed),
+                "n_parquet": (departed, None),
+            },
+            "pl_daily_delays_by_airport": {
+                "n_flights": (None, departed),
+                "n_airports": (departed, airports),
+                "n_sorted": (airports, airports),
+                "n_csv": (airports, None),
+            },
         }[pipeline_id]
 
     def results(self, pipeline_id: str) -> tuple[Result, ...]:
@@ -120,6 +140,8 @@ class Expected:
             "pl_on_time_performance": self._on_time_performance,
             "pl_weather_and_delays": self._weather_and_delays,
             "pl_carrier_ranking": self._carrier_ranking,
+            "pl_daily_flights": self._daily_flights,
+            "pl_daily_delays_by_airport": self._daily_delays_by_airport,
         }[pipeline_id]()
 
     def _on_time_performance(self) -> tuple[Result, ...]:
@@ -146,6 +168,15 @@ class Expected:
             )
         finally:
             self._database.execute("DETACH written")
+
+    def _daily_flights(self) -> tuple[Result, ...]:
+        order, parquet = "time_hour, carrier, flight", self._output / "daily_flights.parquet"
+        return (self._in_file(parquet, reader=f"read_parquet('{parquet}')", expected="daily_flights", order=order),)
+
+    def _daily_delays_by_airport(self) -> tuple[Result, ...]:
+        csv = self._output / "daily_delays_by_airport.csv"
+        expected = "daily_delays_by_airport"
+        return (self._in_file(csv, reader=f"read_csv('{csv}')", expected=expected, order="origin"),)
 
     def _in_file(self, place: Path, *, reader: str, expected: str, order: str) -> Result:
         query = f"SELECT {', '.join(self._columns(expected))} FROM {reader} ORDER BY {order}"

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.plan_runner import run_plan
+from examples.demo.arrival import drop_file
 from examples.demo.data import OUTPUT, PIPELINES, prepare_data
 from examples.demo.expected import Expected
-from examples.run_demo import MINIMUM_FLIGHTS, RUNS
+from examples.run_demo import CHAIN, MINIMUM_FLIGHTS, RUNS
 from planasonix_orchestrator.compiler.compile import CompiledFolder, compile_folder
 from planasonix_orchestrator.graph.loading import load_folder
 from planasonix_orchestrator.nodes.catalog import load_catalog
@@ -33,7 +34,7 @@ def test_the_examples_have_no_problem() -> None:
     """Every example document loads and compiles, and the demo runs all of them."""
     result = compiled(PIPELINES)
     assert result.problems == ()
-    assert {plan.pipeline_id for plan in result.plans} == {pipeline_id for pipeline_id, _ in RUNS}
+    assert {plan.pipeline_id for plan in result.plans} == {*(pipeline_id for pipeline_id, _ in RUNS), *CHAIN}
 
 
 def test_each_example_is_scheduled_or_says_why_not() -> None:
@@ -54,8 +55,10 @@ def test_the_examples_do_what_hand_written_queries_say(folder: Path, postgres_ur
         postgres_url=postgres_url,
         minimum_flights=MINIMUM_FLIGHTS,
     )
+    arrived = drop_file(folder.parent / "data", inbox=folder.parent)
+    runs: list[tuple[str, dict[str, str | int]]] = [*RUNS, (CHAIN[0], {"file": str(arrived)}), (CHAIN[1], {})]
     for _ in range(2):
-        for pipeline_id, variables in RUNS:
+        for pipeline_id, variables in runs:
             done = run_plan(
                 plans[pipeline_id],
                 catalog=load_catalog(),
