@@ -24,9 +24,9 @@ from api_adapter.errors import (
     RunNotFoundError,
     RunNotRetryableError,
 )
-from api_adapter.storage import api_run_id
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.cancellation import FINISHED
+from planasonix_orchestrator.contract.ids import api_run_id
 from planasonix_orchestrator.contract.metadata import DOCUMENT, VARIABLES_RESOURCE
 from planasonix_orchestrator.contract.names import decode_name
 from planasonix_orchestrator.contract.pipelines import PublishedPipeline

@@ -26,7 +26,7 @@ from api_adapter.deliveries.schemas import (
 from api_adapter.dependencies import Services
 from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
 from api_adapter.records import DeliveryFilter, WebhookAttempt, WebhookDelivery, WebhookEndpoint
-from api_adapter.storage import api_run_id
+from planasonix_orchestrator.contract.ids import api_run_id
 from planasonix_orchestrator.contract.webhooks import PING, RUN_EVENTS, DeliveryState, message_id, write_body
 
 

@@ -8,16 +8,12 @@ from api_adapter.runs.schemas import RunError, RunMetrics, Trigger
 from api_adapter.storage import EventError, NodeRecord, RunRecord, RunStory
 from planasonix_orchestrator.contract import metadata
 from planasonix_orchestrator.contract.masking import masked
-from planasonix_orchestrator.contract.origins import trigger_facts
+from planasonix_orchestrator.contract.origins import tell_origin
 
 
 def tell_trigger(run: RunRecord) -> Trigger:
     """Return what started a run."""
-    facts = trigger_facts(run.tags, run_id=run.dagster_id)
-    parent = {"parentRunId": run.parent_id} if run.parent_id else {}
-    cause = run.upstream_id
-    upstream = {"upstreamRunId": cause} if cause else {}
-    trigger: Trigger = {"type": run.trigger, **facts, **parent, **upstream}  # type: ignore[typeddict-item]
+    trigger: Trigger = tell_origin(run.tags, run_id=run.dagster_id)  # type: ignore[assignment]
     return trigger
 
 

@@ -48,7 +48,6 @@ from api_adapter.storage.runs import (
     RunState,
     RunStatus,
     TriggeredRun,
-    api_run_id,
     list_runs,
     list_runs_at_once,
     read_run,
@@ -93,7 +92,6 @@ __all__ = [
     "Storage",
     "TriggerExecution",
     "TriggeredRun",
-    "api_run_id",
     "backfill_tag",
     "open_storage",
 ]

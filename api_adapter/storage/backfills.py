@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from api_adapter.storage.database import Connection
-from api_adapter.storage.runs import STATUS_OF, RunStatus, api_run_id
+from api_adapter.storage.runs import STATUS_OF, RunStatus
 from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.ids import api_run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

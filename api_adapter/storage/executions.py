@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api_adapter.storage.database import Connection, Row
-from api_adapter.storage.runs import STATUS_OF, STATUSES, RunStatus, api_run_id
+from api_adapter.storage.runs import STATUS_OF, STATUSES, RunStatus
 from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.ids import api_run_id
 from planasonix_orchestrator.contract.origins import PARENT
 
 

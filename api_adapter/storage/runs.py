@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Any, Literal
 
@@ -20,9 +19,9 @@ from api_adapter.storage.outline import (
     View,
 )
 from planasonix_orchestrator.contract import tags as tag_names
-from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
+from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, api_run_id
 from planasonix_orchestrator.contract.names import decode_name
-from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_kind
+from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_kind, upstream_run
 
 RunStatus = Literal["queued", "running", "succeeded", "failed", "canceled"]
 
@@ -91,7 +90,7 @@ class RunRecord:
     @property
     def upstream_id(self) -> str | None:
         """The id of the run that has caused this one."""
-        cause = None if self.is_reexecution else self.tags.get(tag_names.UPSTREAM_RUN)
+        cause = upstream_run(self.tags, run_id=self.dagster_id)
         return api_run_id(cause) if cause else None
 
     @property
@@ -231,15 +230,6 @@ def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRec
         config=config if isinstance(config, dict) else {}, steps=tuple(steps) if isinstance(steps, list) else None
     )
     return _record(found[0]), request
-
-
-@lru_cache(maxsize=4096)  # those who watch runs list the same ones again and again
-def api_run_id(dagster_id: str) -> str:
-    """Return the run's id here; a run id that is no UUID (a caller's own choice in Dagster) stands as it is."""
-    try:
-        return encode_run_id(dagster_id)
-    except RunIdError:
-        return dagster_id
 
 
 _COLUMNS = """id, run_id, pipeline_name, snapshot_id, status, create_timestamp, start_time, end_time"""

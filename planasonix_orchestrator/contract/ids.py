@@ -1,6 +1,7 @@
 """Ids: ``run_`` and the Dagster run's UUID in Crockford base32, both ways, with no table between them."""
 
 import re
+from functools import lru_cache
 from uuid import UUID
 
 RUN_PREFIX = "run_"
@@ -28,6 +29,15 @@ def encode_run_id(dagster_run_id: str) -> str:
     if not _UUID.fullmatch(dagster_run_id):
         raise RunIdError(dagster_run_id)
     return RUN_PREFIX + _digits(dagster_run_id)
+
+
+@lru_cache(maxsize=4096)  # those who watch runs list the same ones again and again
+def api_run_id(dagster_run_id: str) -> str:
+    """Return the API's id of a run; a run id that is no UUID (a caller's own choice in Dagster) stands as it is."""
+    try:
+        return encode_run_id(dagster_run_id)
+    except RunIdError:
+        return dagster_run_id
 
 
 def encode_backfill_id(uuid: str) -> str:

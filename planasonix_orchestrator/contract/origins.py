@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from planasonix_orchestrator.contract import tags as tag_names
+from planasonix_orchestrator.contract.ids import api_run_id
 
 PARENT: Final = "dagster/parent_run_id"
 # Tags that Dagster itself sets on runs it starts, the more telling first, and the kind that each tells of.
@@ -42,11 +43,26 @@ _FACTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def trigger_facts(tags: Mapping[str, str], *, run_id: str) -> dict[str, str]:
-    """Return which schedule, trigger or user it was that started the run, and when it was due, if it was.
+def tell_origin(tags: Mapping[str, str], *, run_id: str) -> dict[str, str]:
+    """Return what started the run of this Dagster id: the kind as `type`, and what of that kind it was.
 
-    Nothing of a re-execution.
+    That is the schedule, and when the run was due, the trigger or user; the run that it retries; the run that has
+    caused it. A re-execution was started by none of those that its parent's tags name.
     """
+    told = {"type": trigger_kind(tags, run_id=run_id), **_facts(tags, run_id=run_id)}
+    if tags.get(PARENT):
+        told["parentRunId"] = api_run_id(tags[PARENT])
+    if (cause := upstream_run(tags, run_id=run_id)) is not None:
+        told["upstreamRunId"] = api_run_id(cause)
+    return told
+
+
+def upstream_run(tags: Mapping[str, str], *, run_id: str) -> str | None:
+    """Return the Dagster id of the run that has caused this one; None if none has."""
+    return None if is_reexecution(tags, run_id=run_id) else tags.get(tag_names.UPSTREAM_RUN) or None
+
+
+def _facts(tags: Mapping[str, str], *, run_id: str) -> dict[str, str]:
     if is_reexecution(tags, run_id=run_id):
         return {}
     found = {fact: next((tags[key] for key in keys if tags.get(key)), None) for fact, keys in _FACTS.items()}

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.failures import read_error, read_run_failure
-from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, RunIdError, encode_run_id
+from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, api_run_id
 from planasonix_orchestrator.contract.metadata import RUN_ERROR
 from planasonix_orchestrator.contract.names import decode_name
-from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_facts, trigger_kind
+from planasonix_orchestrator.contract.origins import is_reexecution, tell_origin
 from planasonix_orchestrator.contract.webhooks import RunEvent, write_moment
 
 # The events of Dagster's log that are told of.
@@ -45,11 +45,8 @@ class RunFacts:
 
     @property
     def id(self) -> str:
-        """The API's id; a run whose Dagster id is no UUID has no other."""
-        try:
-            return encode_run_id(self.run_id)
-        except RunIdError:
-            return self.run_id
+        """The API's id."""
+        return api_run_id(self.run_id)
 
     @property
     def pipeline_id(self) -> str:
@@ -93,27 +90,13 @@ def tell(happening: Happening) -> dict[str, Any]:
         "pipelineName": decode_name(run.job_name),
         "environmentId": run.tags.get(tag_names.ENVIRONMENT_ID),
         "status": _STATUSES.get(happening.type) or ("queued" if run.status in _WAITING else "running"),
-        "trigger": _trigger(run),
+        "trigger": tell_origin(run.tags, run_id=run.run_id),
         "startedAt": _moment(started_at),
         "finishedAt": _moment(happening.at if ended else None),
         "durationSeconds": None if seconds is None else round(seconds, 3),
-        "scheduledAt": None if is_reexecution(run.tags, run_id=run.run_id) else run.tags.get(tag_names.SCHEDULED_AT),
         "deadline": _moment(run.deadline),
         "error": _error(happening) if happening.type == "run.failed" else None,
     }
-
-
-def _trigger(run: RunFacts) -> dict[str, str]:
-    parent = run.tags.get(PARENT)
-    told = {"type": trigger_kind(run.tags, run_id=run.run_id), **trigger_facts(run.tags, run_id=run.run_id)}
-    return {**told, "parentRunId": _run_id(parent)} if parent else told
-
-
-def _run_id(dagster_run_id: str) -> str:
-    try:
-        return encode_run_id(dagster_run_id)
-    except RunIdError:
-        return dagster_run_id
 
 
 def _error(happening: Happening) -> dict[str, str | None]:

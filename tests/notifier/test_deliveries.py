@@ -38,7 +38,6 @@ def test_a_run_is_told_from_its_start_to_its_end(world: World) -> None:
         "environmentId": "prod",
         "status": "succeeded",
         "trigger": {"type": "schedule", "scheduleId": "sch_a"},
-        "scheduledAt": None,
         "deadline": None,
         "error": None,
     }
