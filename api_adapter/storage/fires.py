@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from api_adapter.storage.database import Connection
 from api_adapter.storage.decoding import decode_json
-from api_adapter.storage.runs import api_run_id
+from planasonix_orchestrator.contract.ids import api_run_id
 
 FireStatus = Literal["started", "skipped", "failed"]
 
