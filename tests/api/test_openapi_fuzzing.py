@@ -7,11 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
 
 import httpx
 import pytest
@@ -43,32 +40,13 @@ Authorization = "Bearer ${API_KEY}"
 
 
 @pytest.fixture(scope="module")
-def alive(instance: DagsterInstance, client: httpx.Client) -> Iterator[httpx.Client]:
-    """The API with a daemon that has just given a sign of life, and runs of several kinds; its queue is emptied."""
+def alive(instance: DagsterInstance, client: httpx.Client) -> httpx.Client:
+    """The API with a daemon that has just given a sign of life, and runs of several kinds."""
     until = datetime.now(UTC).timestamp() + 3600  # these tests may take longer than a sign of life counts
     instance.add_daemon_heartbeat(DaemonHeartbeat(until, "SCHEDULER", daemon_id="1", errors=[]))
     for job in (served.crm_to_warehouse, served.failing, served.nightly):
         execute(job, instance=instance)
-    with emptying_queue(client):
-        yield client
-
-
-@contextmanager
-def emptying_queue(client: httpx.Client) -> Iterator[None]:
-    """Cancel what waits, as nothing takes it from the queue here: who asks for a run's end would wait for a minute."""
-    done = Event()
-
-    def work() -> None:
-        while not done.wait(0.5):
-            client.post("/api/runs/cancel", json={"status": ["queued"], "limit": 1000})
-
-    thread = Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return client
 
 
 def fuzz(client: httpx.Client, *, folder: Path, key: str, examples: int, phases: str) -> tuple[int, str]:
