@@ -43,6 +43,8 @@ _LONGEST_FIRST = (
     "test_definitions.py",
     "test_serve.py",
     "test_kills.py",
+    "test_schedule_kills.py",
+    "test_schedules.py",
     "test_runs.py",
     "test_readers.py",
 )

@@ -282,6 +282,22 @@ def test_a_run_that_was_made_without_its_tags_is_found(scheduler: Scheduler) -> 
     assert scheduler.instance.get_run_tags([tags.SCHEDULED_AT]) == [(tags.SCHEDULED_AT, {MISSED[0]})]
 
 
+def test_runs_that_others_have_just_made_are_left_alone(scheduler: Scheduler) -> None:
+    """Their makers are about to write the tags: they would stand there twice."""
+    begin(scheduler, overlap="allow")
+    scheduler.look(moment("2025-01-01T02:00:01"))
+    (run,) = scheduler.runs()
+    others = {key: value for key, value in run.tags.items() if key != "dagster/schedule_name"}
+    made = scheduler.instance.run_storage.add_run(run._replace(run_id=str(uuid4()), tags=others))
+    storage: Any = scheduler.instance.run_storage
+    with storage.connect() as connection:
+        connection.execute(text("DELETE FROM run_tags WHERE run_id = :run_id"), {"run_id": made.run_id})
+    scheduler.look(moment("2025-01-01T03:00:01"))
+    with storage.connect() as connection:
+        left = connection.execute(text("SELECT count(*) FROM run_tags WHERE run_id = :run_id"), {"run_id": made.run_id})
+        assert left.scalar() == 0
+
+
 @pytest.mark.parametrize("catch_up", ["latest", "all"])
 def test_an_interrupted_fire_is_not_lost_when_newer_ones_are_due(scheduler: Scheduler, catch_up: str) -> None:
     """Dagster itself would never come back to it. What it had started counts, and stands in a tick."""

@@ -216,12 +216,12 @@ class ScheduleRecord:
         """Give runs back the tags that a scheduler could not write any more, killed when it had just made the run.
 
         Dagster stores a run and its tags one after the other, and looks for the run of a fire by these tags: without
-        them it would make another one.
+        them it would make another one. Runs that somebody else has just made may be about to get theirs.
         """
         for run_id, body in self._connection.execute(_WITHOUT_TAGS, {"job": self._job_name}).all():
             tags = deserialize_value(body, DagsterRun).tags_for_storage()
-            rows = [{"run_id": run_id, "key": key, "value": value} for key, value in tags.items()]
-            if rows:
+            if tags.get(SCHEDULE_NAME_TAG) == self._name and PARENT_RUN_ID_TAG not in tags:
+                rows = [{"run_id": run_id, "key": key, "value": value} for key, value in tags.items()]
                 self._connection.execute(RunTagsTable.insert(), rows)
 
 
