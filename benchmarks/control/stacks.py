@@ -141,16 +141,9 @@ def stock_stack(folder: Path, *, pipelines: Path) -> Iterator[Stack]:
     """Run Dagster's parts as they come over a folder of pipelines; our API is there to start runs, and to tell them."""
     state = _empty(folder)
     settings = Settings(pipelines=pipelines, state=state)
-    settings.logs.mkdir()
     ports = _ports()
-    postgres = embedded_postgres(settings)
     with ExitStack() as opened:
-        opened.enter_context(guarded(state))
-        postgres.start(log=settings.logs / "postgres.log")
-        opened.callback(postgres.stop)
-        postgres.create_database(DATABASE)
-        write_dagster_home(settings)
-        (settings.dagster_home / "dagster.yaml").write_text(_STOCK_DAGSTER_YAML, encoding="utf-8")
+        postgres = opened.enter_context(_stock_home(settings))
         built = {part.name: _as_dagster_has_it(part) for part in build_parts(settings, ports=ports)}
         parts = {"postgres": psutil.Process(_postmaster(postgres))}
         for name in ("code-server", "daemon", "webserver", "api"):
@@ -187,15 +180,8 @@ def stock_daemon(folder: Path, *, module: str, more: Mapping[str, str]) -> Itera
     """Run Dagster's daemon as it comes, with its own queue and launcher, over the definitions of a module."""
     state = _empty(folder)
     settings = Settings(pipelines=state, state=state)
-    settings.logs.mkdir()
-    postgres = embedded_postgres(settings)
     with ExitStack() as opened:
-        opened.enter_context(guarded(state))
-        postgres.start(log=settings.logs / "postgres.log")
-        opened.callback(postgres.stop)
-        postgres.create_database(DATABASE)
-        write_dagster_home(settings)
-        (settings.dagster_home / "dagster.yaml").write_text(_STOCK_DAGSTER_YAML, encoding="utf-8")
+        postgres = opened.enter_context(_stock_home(settings))
         part = next(part for part in build_parts(settings, ports=_ports()) if part.name == "daemon")
         url = postgres.url(DATABASE)
         stock = replace(
@@ -207,6 +193,21 @@ def stock_daemon(folder: Path, *, module: str, more: Mapping[str, str]) -> Itera
         yield StockDaemon(
             postgres_url=url, environment=_environment(stock.environment, postgres_url=url), module=module
         )
+
+
+@contextmanager
+def _stock_home(settings: Settings) -> Iterator[EmbeddedPostgres]:
+    """Run a Postgres with an empty database, and beside it a Dagster home that asks for Dagster's own parts."""
+    settings.logs.mkdir()
+    postgres = embedded_postgres(settings)
+    with ExitStack() as opened:
+        opened.enter_context(guarded(settings.state))
+        postgres.start(log=settings.logs / "postgres.log")
+        opened.callback(postgres.stop)
+        postgres.create_database(DATABASE)
+        write_dagster_home(settings)
+        (settings.dagster_home / "dagster.yaml").write_text(_STOCK_DAGSTER_YAML, encoding="utf-8")
+        yield postgres
 
 
 def _environment(environment: Mapping[str, str], *, postgres_url: str) -> dict[str, str]:
