@@ -128,9 +128,10 @@ class Callers:
     def _poll(self, http: httpx.Client) -> None:
         for run in self._history.open_runs():
             if run.run_id:
+                asked_at = self._history.now()
                 answer = self._call(http, "GET", f"/api/runs/{run.run_id}")
                 if answer is not None:
-                    self._history.see(run, answer.json()["status"])
+                    self._history.see(run, answer.json()["status"], asked_at=asked_at)
                 self._look_for_process(run)
 
     def _look_for_process(self, run: AskedRun) -> None:
@@ -145,10 +146,11 @@ class Callers:
 
     def _list(self, http: httpx.Client) -> None:
         """Read the newest runs: what has ended stays as it is."""
+        asked_at = self._history.now()
         answer = self._call(http, "GET", "/api/runs?limit=50")
         if answer is None:
             return
         said = {each["id"]: each["status"] for each in answer.json()["data"]}
         for run in self._history.all_runs():
             if run.has_ended and said.get(run.run_id, run.status) != run.status:
-                self._history.see(run, said[run.run_id])
+                self._history.see(run, said[run.run_id], asked_at=asked_at)

@@ -49,12 +49,12 @@ class History:
     def tell(self, line: str) -> None:
         """Add a line to the timeline."""
         with self._lock:
-            self.timeline.append(f"{time.monotonic() - self._began:7.2f} s  {line}")
+            self.timeline.append(f"{self.now():7.2f} s  {line}")
 
     def violate(self, what: str) -> None:
         """Note that a promise was broken."""
         with self._lock:
-            self.violations.append(f"{time.monotonic() - self._began:.2f} s: {what}")
+            self.violations.append(f"{self.now():.2f} s: {what}")
             self.tell(f"VIOLATION {what}")
 
     def count(self, answer: str) -> None:
@@ -67,15 +67,24 @@ class History:
         with self._lock:
             self.runs[run.tag] = run
 
-    def see(self, run: AskedRun, status: str) -> None:
-        """Note what the API says of a run."""
+    def now(self) -> float:
+        """The seconds since the beginning."""
+        return time.monotonic() - self._began
+
+    def see(self, run: AskedRun, status: str, *, asked_at: float) -> None:
+        """Note what the API says of a run to one who has asked at that moment.
+
+        An answer to an earlier question, which another caller's has overtaken, may still tell of the time before.
+        """
         with self._lock:
+            if run.has_ended and asked_at < run.seen[-1][0]:
+                return
             if run.status in TERMINAL and status != run.status:
                 self.violate(f"{run.pipeline.name} {run.run_id} was {run.status} and is {status}")
             if run.cancel_stands and status in {"succeeded", "failed"}:
                 self.violate(f"{run.pipeline.name} {run.run_id} is {status}, but its cancellation was accepted")
             if status != run.status:
-                run.seen.append((time.monotonic() - self._began, status))
+                run.seen.append((self.now(), status))
                 self.tell(f"run {run.run_id} ({run.pipeline.name}) is {status}")
 
     def all_runs(self) -> list[AskedRun]:
