@@ -57,17 +57,21 @@ FROM runs LEFT JOIN run_tags AS tags ON tags.run_id = runs.run_id AND tags.key =
 _ALL_TIMES = f"""
 SELECT max(id) AS newest, max(created) AS latest, max(highest - created) AS stray
 FROM (SELECT id, {_CREATED} AS created, max({_CREATED}) OVER (ORDER BY id) AS highest FROM runs) AS told"""
+# Dagster writes a run, and a moment later its tags: until then nobody knows what the run is.
+_TOLD = f"""({_CREATED} < now() - interval '10 seconds'
+    OR EXISTS (SELECT FROM run_tags AS told WHERE told.run_id = runs.run_id))"""
 _ALL_TRIGGERS = f"""
 WITH told AS (
     SELECT run_id, {_TRIGGER_OF_TAGS} AS trigger FROM run_tags WHERE key = ANY(%(keys)s) GROUP BY run_id
 )
 SELECT coalesce(trigger, 'manual') AS trigger, string_agg(int8send(id), ''::bytea ORDER BY id) AS ids
-FROM runs LEFT JOIN told ON told.run_id = runs.run_id GROUP BY 1"""
+FROM runs LEFT JOIN told ON told.run_id = runs.run_id WHERE {_TOLD} GROUP BY 1"""
 _VISIBLE = "SELECT id FROM runs WHERE id > %(after)s ORDER BY id LIMIT %(most)s"
 _THESE = f"""
 SELECT id, pipeline_name, {_CREATED} AS created, {PIPELINE_OF_RUN} AS pipeline_id,
        {TRIGGER_OF_RUN} AS trigger
-FROM runs WHERE id = ANY(%(ids)s) ORDER BY id"""
+FROM runs WHERE id = ANY(%(ids)s) AND {_TOLD} ORDER BY id"""
+_RECENT = f"SELECT id FROM runs WHERE id > %(after)s AND {_TOLD}"
 
 # Halves the range of ids until it is small. `lo` is always a run that was created before the moment, or no run; the
 # first run from `hi` on is always one that was not.
@@ -215,7 +219,7 @@ class Outline:
         for told in connection.rows(_ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
             known.triggers[told.trigger] = ids = array("q", bytes(told.ids))
             ids.byteswap()  # Postgres sends the highest byte first
-        known.recent = {run.id for run in _visible(connection, known)}
+        known.recent = {run.id for run in connection.rows(_RECENT, {"after": known.newest - _OVERLAP})}
         with self._lock:
             self._known = known
 
@@ -229,11 +233,10 @@ class Outline:
         while known is not None:
             visible = _visible(connection, known)
             fresh = [run.id for run in visible if run.id not in known.recent]
-            if fresh:
-                seen = connection.rows(_THESE, {"ids": fresh})
-                with self._lock:
-                    known.see(seen)
-            if len(visible) < _AT_ONCE:
+            seen = connection.rows(_THESE, {"ids": fresh}) if fresh else ()
+            with self._lock:
+                known.see(seen)
+            if not seen or len(visible) < _AT_ONCE:
                 break
         return View(known, halvings=self._halvings, lock=self._lock)
 

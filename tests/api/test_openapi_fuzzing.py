@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,13 +41,16 @@ Authorization = "Bearer ${API_KEY}"
 
 
 @pytest.fixture(scope="module")
-def alive(instance: DagsterInstance, client: httpx.Client) -> httpx.Client:
+def alive(instance: DagsterInstance, client: httpx.Client) -> Iterator[httpx.Client]:
     """The API with a daemon that has just given a sign of life, and runs of several kinds."""
     until = datetime.now(UTC).timestamp() + 3600  # these tests may take longer than a sign of life counts
     instance.add_daemon_heartbeat(DaemonHeartbeat(until, "SCHEDULER", daemon_id="1", errors=[]))
     for job in (served.crm_to_warehouse, served.failing, served.nightly):
         execute(job, instance=instance)
-    return client
+    yield client
+    # The other tests of this process share this Dagster, in which triggers and schedules were switched at random.
+    for state in instance.all_instigator_state():
+        instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
 
 
 def fuzz(client: httpx.Client, *, folder: Path, key: str, examples: int, phases: str) -> tuple[int, str]:
@@ -80,7 +84,7 @@ def count_requests(report: Path) -> int:
 def test_no_request_is_answered_otherwise_than_declared(alive: httpx.Client, tmp_path: Path, database_url: str) -> None:
     """With a key that may do everything: no 5xx, no undocumented status, no answer that breaks its schema."""
     number, report = fuzz(
-        alive, folder=tmp_path, key=admin_key(database_url), examples=80, phases="examples,coverage,fuzzing,stateful"
+        alive, folder=tmp_path, key=admin_key(database_url), examples=40, phases="examples,coverage,fuzzing,stateful"
     )
     assert not report, report
     assert number >= 2000

@@ -152,6 +152,25 @@ def test_pages_are_what_a_simple_model_says(
             assert walk(storage, wanted, limit=limit) == expected
 
 
+def test_a_run_is_what_its_tags_say_that_come_a_moment_later(url: str, cursor: Cursor) -> None:
+    """Dagster writes the run first: a look in between must not take it for one that nobody has started."""
+    by_sensor = RunFilter(triggers=("sensor",), visible=None)
+    with empty_storage(url, cursor) as (storage, outline):
+        storage._database.read(outline.look)
+        run_id = str(uuid4())
+        cursor.execute(
+            "INSERT INTO runs (run_id, pipeline_name, status, run_body, create_timestamp)"
+            " VALUES (%s, 'a_job', 'QUEUED', '{}', now() AT TIME ZONE 'UTC') RETURNING id",
+            (run_id,),
+        )
+        ((position,),) = cursor.fetchall()
+        assert walk(storage, by_sensor, limit=5) == []
+        for key, value in (("planasonix/trigger", "sensor"), ("planasonix/pipeline_id", "pl_late")):
+            cursor.execute("INSERT INTO run_tags (run_id, key, value) VALUES (%s, %s, %s)", (run_id, key, value))
+        assert walk(storage, by_sensor, limit=5) == [position]
+        assert walk(storage, RunFilter(pipeline_id="pl_late", visible=None), limit=5) == [position]
+
+
 def walk(storage: Storage, wanted: RunFilter, *, limit: int) -> list[int]:
     """The positions on all pages of a list."""
     seen: list[int] = []
