@@ -3,13 +3,15 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import ModuleTarget
 
-from tests.run_host.foreign import nightly
+from tests.run_host import foreign
 from tests.run_host.hosted import Hosted, hosted, pipeline, wait_until
 
 pytestmark = pytest.mark.stack
@@ -60,11 +62,22 @@ def host(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def workspace(host: Hosted) -> Iterator[WorkspaceRequestContext]:
-    target = ModuleTarget(
-        module_name="tests.run_host.foreign", attribute=None, working_directory=None, location_name="foreign"
-    )
+    target = ModuleTarget(module_name=foreign.__name__, attribute=None, working_directory=None, location_name="foreign")
     with WorkspaceProcessContext(host.instance, target) as process:
         yield process.create_request_context()
+        servers = list(code_servers())
+    # Dagster only asks its code server to end, which now and then does not heed it.
+    _, deaf = psutil.wait_procs(servers, timeout=5)
+    for server in deaf:
+        server.kill()
+
+
+def code_servers() -> Iterator[psutil.Process]:
+    """The code servers of `foreign` that this process has started; other tests have others."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if foreign.__name__ in child.cmdline():
+                yield child
 
 
 def test_jobs_of_other_code_locations_are_launched_as_by_dagster(
@@ -84,7 +97,7 @@ def submit(host: Hosted, workspace: WorkspaceRequestContext, *, seconds: float) 
     (repository,) = workspace.get_code_location("foreign").get_repositories().values()
     job = repository.get_full_job("nightly")
     run = host.instance.create_run_for_job(
-        nightly,
+        foreign.nightly,
         run_config={"ops": {"rest": {"config": {"seconds": seconds}}}},
         remote_job_origin=job.get_remote_origin(),
         job_code_origin=job.get_python_origin(),
