@@ -21,7 +21,7 @@ from api_adapter.storage.outline import (
 from planasonix_orchestrator.contract import tags as tag_names
 from planasonix_orchestrator.contract.ids import PIPELINE_PREFIX, api_run_id
 from planasonix_orchestrator.contract.names import decode_name
-from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_kind, upstream_run
+from planasonix_orchestrator.contract.origins import PARENT, is_reexecution, trigger_kind
 
 RunStatus = Literal["queued", "running", "succeeded", "failed", "canceled"]
 
@@ -86,12 +86,6 @@ class RunRecord:
         """The id of the run that this one retries."""
         parent = self.tags.get(PARENT)
         return api_run_id(parent) if parent else None
-
-    @property
-    def upstream_id(self) -> str | None:
-        """The id of the run that has caused this one."""
-        cause = upstream_run(self.tags, run_id=self.dagster_id)
-        return api_run_id(cause) if cause else None
 
     @property
     def reuses(self) -> str | None:
