@@ -16,9 +16,9 @@ from api_adapter.backfills.schemas import (
     SliceList,
 )
 from api_adapter.dependencies import ServicesDependency
+from api_adapter.idempotency import IdempotencyKey, location_header, replayed_header, tell_replay
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
 from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
-from api_adapter.run_actions.endpoints import IdempotencyKey
 from api_adapter.storage import RunStatus
 
 router = APIRouter(
@@ -33,15 +33,7 @@ BackfillIdPath = Annotated[
     str, Path(alias="id", description="Backfill id.", max_length=200, examples=["bkf_01j8k2m4n5p6q7r8s9t0v1w2x3"])
 ]
 
-_STARTED: dict[str, Any] = {
-    "headers": {
-        "Location": {"description": "Where the backfill can be read.", "schema": {"type": "string"}},
-        "Idempotent-Replayed": {
-            "description": "Sent if an earlier request of the same key has started the backfill.",
-            "schema": {"const": "true", "type": "string"},
-        },
-    }
-}
+_STARTED: dict[str, Any] = {"headers": {**location_header("backfill"), **replayed_header("backfill")}}
 
 
 @router.post(
@@ -78,7 +70,7 @@ def start_backfill(
         services, principal=principal, pipeline_id=pipeline_id, request=request, key=idempotency_key
     )
     annotate(http, backfillId=backfill.id, **({"replayed": True} if replayed else {}))
-    headers = {"Location": f"/api/backfills/{backfill.id}", **({"Idempotent-Replayed": "true"} if replayed else {})}
+    headers = {"Location": f"/api/backfills/{backfill.id}", **tell_replay(replayed=replayed)}
     return json_response(backfill, status=status.HTTP_202_ACCEPTED, headers=headers)
 
 

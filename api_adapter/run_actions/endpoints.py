@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from starlette.concurrency import run_in_threadpool
 
 from api_adapter.addresses import PipelineIdPath, RunIdPath
 from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, open_stream, requires
 from api_adapter.dependencies import OfApplication, ServicesDependency
+from api_adapter.idempotency import IdempotencyKey, location_header, replayed_header
 from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
 from api_adapter.run_actions import service
 from api_adapter.run_actions.schemas import (
@@ -27,17 +28,6 @@ Starter = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.start")
 Canceler = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.cancel")]
 Retrier = Annotated[Principal, requires(Scope.PIPELINES_RUN, action="run.retry")]
 EndingsDependency = Annotated[Endings, Depends(OfApplication("endings"))]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern="^[ -~]+$",
-        description="Chosen by the caller, so that the request can be sent again: with the same key and body it means "
-        "the same run, whether or not the first answer has arrived.",
-    ),
-]
 WaitQuery = Annotated[
     float | None,
     Query(ge=0, le=60, description="Answer when the run has ended (200), or after these seconds at the latest (202)."),
@@ -49,14 +39,7 @@ _MISSING_OR_BROKEN = declare(
     s409="The pipeline's document or the environment has problems, or the key of the request stands for another one; "
     "`details` say which.",
 )
-_LOCATION = {"Location": {"description": "Where the run can be read.", "schema": {"type": "string"}}}
-_REPLAYED = {
-    "Idempotent-Replayed": {
-        "description": "Sent if an earlier request of the same key has started the run.",
-        "schema": {"const": "true", "type": "string"},
-    }
-}
-_STARTED: dict[str, Any] = {"headers": {**_LOCATION, **_REPLAYED}}
+_STARTED: dict[str, Any] = {"headers": {**location_header("run"), **replayed_header("run")}}
 _RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 _CANCELING: dict[str, Any] = {
     "tags": ["runs"],

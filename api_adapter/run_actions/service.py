@@ -16,6 +16,7 @@ from api_adapter.errors import (
     RunNotFoundError,
     RunNotRetryableError,
 )
+from api_adapter.idempotency import tell_replay
 from api_adapter.responses import json_response
 from api_adapter.run_actions.schemas import (
     CancelAnswer,
@@ -44,8 +45,7 @@ class Accepted:
     @property
     def headers(self) -> Mapping[str, str]:
         """What the headers of the answer say of it."""
-        replayed = {"Idempotent-Replayed": "true"} if self.replayed else {}
-        return {"Location": f"/api/runs/{self.run.run_id}", **replayed}
+        return {"Location": f"/api/runs/{self.run.run_id}", **tell_replay(replayed=self.replayed)}
 
 
 def start_run(

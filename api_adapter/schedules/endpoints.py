@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path, Query, Request, Response, status
 from api_adapter.addresses import NO_NUL
 from api_adapter.auth import GuardedRoute, Principal, Scope, annotate, requires
 from api_adapter.dependencies import ServicesDependency
+from api_adapter.idempotency import IdempotencyKey, location_header, replayed_header
 from api_adapter.pagination import DEFAULT_LIMIT, Cursor, Limit
 from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
-from api_adapter.run_actions.endpoints import IdempotencyKey
 from api_adapter.schedules import service
 from api_adapter.schedules.schemas import (
     FireList,
@@ -25,13 +25,7 @@ router = APIRouter(
 _NOT_FOUND = declare(404)
 _STARTED: dict[str, Any] = {
     "description": "The run is in the queue.",
-    "headers": {
-        "Location": {"description": "Where the run can be read.", "schema": {"type": "string"}},
-        "Idempotent-Replayed": {
-            "description": "Sent if an earlier request of the same key has started the run.",
-            "schema": {"const": "true", "type": "string"},
-        },
-    },
+    "headers": {**location_header("run"), **replayed_header("run")},
 }
 
 Reader = Annotated[Principal, requires(Scope.SCHEDULES_READ)]

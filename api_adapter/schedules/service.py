@@ -10,6 +10,7 @@ from api_adapter.auth import Principal, Scope
 from api_adapter.auth.errors import ForbiddenError
 from api_adapter.control import Idempotency, RunOrder, Switch, fire_before, next_fires
 from api_adapter.dependencies import Services
+from api_adapter.idempotency import tell_replay
 from api_adapter.pagination import ListMeta, ListPage, decode_cursor, encode_cursor
 from api_adapter.schedules.errors import ScheduleInactiveError, ScheduleNotFoundError
 from api_adapter.schedules.finding import FoundSchedule, find_schedule, find_schedules
@@ -102,8 +103,7 @@ class AcceptedRun:
     @property
     def headers(self) -> Mapping[str, str]:
         """What the headers of the answer say of it."""
-        replayed = {"Idempotent-Replayed": "true"} if self.replayed else {}
-        return {"Location": f"/api/runs/{self.answer.data.id}", **replayed}
+        return {"Location": f"/api/runs/{self.answer.data.id}", **tell_replay(replayed=self.replayed)}
 
 
 def run_schedule(

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from api_adapter.addresses import NO_NUL
 from api_adapter.auth import GuardedRoute, client_address, guard_of, public
 from api_adapter.dependencies import ServicesDependency
+from api_adapter.idempotency import replayed_header, tell_replay
 from api_adapter.responses import DEFAULT, Responses, declare, json_response
 from api_adapter.triggers import ingress
 from api_adapter.triggers.errors import SignatureRefusedError
@@ -54,12 +55,7 @@ EventIdHeader = Annotated[
 _RESPONSES: Responses = {
     200: {
         "description": "The run exists.",
-        "headers": {
-            "Idempotent-Replayed": {
-                "description": "Sent if an earlier call of the same event has started the run.",
-                "schema": {"const": "true", "type": "string"},
-            }
-        },
+        "headers": replayed_header("run", request="call of the same event"),
     },
     **declare(
         *(400, 401, 404, 409, 413, 429, 503),
@@ -112,5 +108,6 @@ async def receive_webhook(
         return ingress.start_run(services, call=call, body=body, event_header=event_id, client=client_address(request))
 
     accepted = await run_in_threadpool(take)
-    headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-    return json_response(WebhookReceived(pipeline_run_id=accepted.run_id), headers=headers)
+    return json_response(
+        WebhookReceived(pipeline_run_id=accepted.run_id), headers=tell_replay(replayed=accepted.replayed)
+    )
