@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkstemp
 
 from planasonix_orchestrator.errors import PlanasonixError
+from planasonix_orchestrator.runtime.modules import run_module
 from planasonix_orchestrator.runtime.parts import API
 from planasonix_orchestrator.runtime.state import KEY_FILE
 
@@ -50,17 +50,9 @@ def make_first_key(state: Path, *, environment: Mapping[str, str]) -> str | None
 
 
 def _make(environment: Mapping[str, str]) -> str:
-    command = [sys.executable, "-m", API, "keys", "create", NAME, "--scope", SCOPE]
+    arguments = ("keys", "create", NAME, "--scope", SCOPE)
     try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS_TO_MAKE,
-        )
+        done = run_module(API, *arguments, environment=environment, seconds=SECONDS_TO_MAKE)
     except subprocess.TimeoutExpired as error:
         raise FirstKeyError(f"it took more than {SECONDS_TO_MAKE} s.") from error
     if done.returncode:

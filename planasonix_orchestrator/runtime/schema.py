@@ -4,13 +4,13 @@ Dagster makes them statement by statement, outside of a transaction, so that a p
 """
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 
 import psycopg2
 
 from planasonix_orchestrator.runtime.errors import PartError
+from planasonix_orchestrator.runtime.modules import run_module
 from planasonix_orchestrator.settings import POSTGRES_URL_VARIABLE
 
 SECONDS_TO_MAKE = 60
@@ -26,15 +26,7 @@ def make_schema(environment: Mapping[str, str]) -> None:
             if cursor.fetchone() == (True,):
                 return
         # In a process of its own: Dagster is too large for the supervisor, and configures logging as it likes.
-        subprocess.run(
-            [sys.executable, "-P", "-m", __name__],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=SECONDS_TO_MAKE,
-        )
+        run_module(__name__, environment=environment, seconds=SECONDS_TO_MAKE).check_returncode()
     except psycopg2.Error as error:
         raise _failed(str(error).partition("\n")[0]) from error
     except subprocess.TimeoutExpired as error:
