@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg2
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry
 
 from benchmarks.control.stacks import Stack, our_stack, stock_daemon
 from benchmarks.control.stock_sensors import FOLDER_VARIABLE
@@ -22,6 +23,7 @@ from benchmarks.frame import Case, Goal, Sides, Site
 
 _EVENTS = 5  # of ours in a round
 _SECONDS_AT_MOST = 120.0
+_ENDS, _SECONDS_OF_ENDS = 1000, 60.0  # of upstream runs in a burst
 _STOCK_INTERVAL = 30.0  # Dagster's default
 _SECRET_VARIABLE = "PLANASONIX_BENCHMARK_SECRET"  # noqa: S105  (a name)
 _SECRET = "not much of a secret"  # noqa: S105  (of this measurement alone)
@@ -32,6 +34,15 @@ WHERE runs.pipeline_name = %(job)s AND events.dagster_event_type = 'STEP_START'
 AND runs.create_timestamp > to_timestamp(%(after)s) AT TIME ZONE 'UTC' - interval '1 second'"""
 _ENDED = """
 SELECT max(end_time) FROM runs WHERE pipeline_name = %(job)s AND status = 'SUCCESS' AND end_time > %(after)s"""
+
+
+# How late each run was created that follows the end of another, in seconds, and how many of them have succeeded.
+_LATE = """
+SELECT extract(epoch FROM children.create_timestamp - ends.timestamp)::float, children.status
+FROM runs AS children
+JOIN run_tags AS told ON told.run_id = children.run_id AND told.key = 'planasonix/upstream_run'
+JOIN event_logs AS ends ON ends.run_id = told.value AND ends.dagster_event_type = 'PIPELINE_SUCCESS'
+WHERE children.pipeline_name = 'following'"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +74,8 @@ class _Side:
         return self._until(_FIRST_START, job=job, after=after)
 
     def _until(self, statement: str, **parameters: Any) -> float:
-        deadline = time.monotonic() + _SECONDS_AT_MOST
-        connection = psycopg2.connect(self.postgres_url)
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                while True:
-                    cursor.execute(statement, parameters)
-                    (found,) = cursor.fetchone() or (None,)
-                    if found is not None:
-                        return float(found)
-                    assert time.monotonic() < deadline, f"nothing has come of it: {parameters}"
-                    time.sleep(0.02)
-        finally:
-            connection.close()
+        rows = _until(self.postgres_url, lambda rows: rows[0][0] is not None, statement, parameters)
+        return float(rows[0][0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +100,80 @@ def build_upstream(site: Site) -> Iterator[Sides]:
 
 
 @contextmanager
+def build_burst(site: Site) -> Iterator[Sides]:
+    """Let a thousand runs succeed within a minute, each of which another one follows, while those are at work.
+
+    Without stock, whose sensor would look for a day.
+    """
+    folder = site.folder("burst")
+    figures: dict[str, float] = {}
+
+    def burst() -> float:
+        _write_pipelines(folder / "pipelines", triggers={"ending": None, "following": _follows("ending")})
+        with our_stack(folder / "ours", pipelines=folder / "pipelines") as stack, _record_of(stack, folder) as instance:
+            _await_look(stack.postgres_url)  # what has ended before does not count
+            began = time.monotonic()
+            for number in range(_ENDS):
+                time.sleep(max(0.0, began + number * _SECONDS_OF_ENDS / _ENDS - time.monotonic()))
+                _succeed(instance, "ending")
+            figures["seconds in which they ended"] = time.monotonic() - began
+            late = _await_followers(stack.postgres_url)
+            figures["seconds until the last follower had succeeded"] = time.monotonic() - began
+        assert len(late) == _ENDS, f"{len(late)} runs follow {_ENDS}"
+        figures["median (s)"] = median(late)
+        return max(late)
+
+    yield Sides(ours=burst, details=lambda: figures)
+
+
+@contextmanager
+def _record_of(stack: Stack, folder: Path) -> Iterator[DagsterInstance]:
+    """Open the record of a stack, to write into it as its runs do."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text(
+        json.dumps({"storage": {"postgres": {"postgres_url": stack.postgres_url}}, "telemetry": {"enabled": False}}),
+        encoding="utf-8",
+    )
+    with DagsterInstance.from_config(str(home)) as instance:
+        instance.optimize_for_webserver(statement_timeout=10_000, pool_recycle=3600, max_overflow=5)
+        yield instance
+
+
+def _succeed(instance: DagsterInstance, pipeline: str) -> None:
+    tags = {"planasonix/pipeline_id": f"pl_{pipeline}"}
+    run = DagsterRun(pipeline, run_id=str(uuid4()), tags=tags, status=DagsterRunStatus.SUCCESS)
+    instance.add_run(run)
+    instance.store_event(
+        EventLogEntry(
+            error_info=None,
+            user_message="",
+            level=20,
+            run_id=run.run_id,
+            timestamp=time.time(),
+            job_name=pipeline,
+            dagster_event=DagsterEvent("PIPELINE_SUCCESS", pipeline),
+        )
+    )
+
+
+def _await_look(postgres_url: str) -> None:
+    """Wait until the trigger's sensor has looked once."""
+    _until(postgres_url, lambda rows: bool(rows), "SELECT FROM job_ticks WHERE status <> 'STARTED'")
+
+
+def _await_followers(postgres_url: str) -> list[float]:
+    """Return how late each follower was created, once all have succeeded."""
+    rows = _until(
+        postgres_url,
+        lambda rows: len(rows) >= _ENDS and all(status == "SUCCESS" for _, status in rows),
+        _LATE,
+        pause=1,  # it is no small statement
+    )
+    return [late for late, _ in rows]
+
+
+@contextmanager
 def build_webhook(site: Site) -> Iterator[Sides]:
     """Call a webhook, of which Dagster has none."""
     sides = _sides_of(site)
@@ -115,6 +188,31 @@ def build_webhook(site: Site) -> Iterator[Sides]:
         return sides.ours.first_start("called", after=began) - began
 
     yield Sides(ours=lambda: _median_of(call))
+
+
+def _until(
+    postgres_url: str,
+    enough: Callable[[list[tuple[Any, ...]]], bool],
+    statement: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    pause: float = 0.02,
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, as soon as they are enough."""
+    deadline = time.monotonic() + _SECONDS_AT_MOST
+    connection = psycopg2.connect(postgres_url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            while True:
+                cursor.execute(statement, parameters)
+                rows = cursor.fetchall()
+                if enough(rows):
+                    return rows
+                assert time.monotonic() < deadline, f"{len(rows)} rows are not enough: {parameters or statement}"
+                time.sleep(pause)
+    finally:
+        connection.close()
 
 
 def _median_of(measure: Callable[[], float]) -> float:
@@ -143,7 +241,14 @@ def _open_sides(site: Site) -> Iterator[_SidesOfTriggers]:
     folder = site.folder("triggers")
     os.environ[_SECRET_VARIABLE] = _SECRET  # the stack inherits it
     inboxes = {name: _emptied(folder / f"inbox_{name}") for name in ("ours", "stock")}
-    _write_pipelines(folder / "pipelines", inbox=inboxes["ours"])
+    watching = {"path": str(inboxes["ours"]), "include": ["*.csv"], "detection": "first_seen", "pollIntervalSeconds": 1}
+    triggers: dict[str, Mapping[str, Any] | None] = {
+        "arrived": {"id": "trg_arrived", "triggerType": "file_watcher", "config": watching},
+        "upstream": None,
+        "downstream": _follows("upstream"),
+        "called": {"id": "trg_called", "triggerType": "webhook", "config": {"secret": {"env": _SECRET_VARIABLE}}},
+    }
+    _write_pipelines(folder / "pipelines", triggers=triggers)
     with (
         our_stack(folder / "ours", pipelines=folder / "pipelines") as stack,
         stock_daemon(
@@ -169,16 +274,14 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _write_pipelines(folder: Path, *, inbox: Path) -> None:
+def _follows(pipeline: str) -> Mapping[str, Any]:
+    return {"id": "trg_after", "triggerType": "upstream", "config": {"pipelineId": f"pl_{pipeline}"}}
+
+
+def _write_pipelines(folder: Path, *, triggers: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Write a small pipeline of each name, with its trigger, if it has one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rows.csv").write_text("n\n1\n", encoding="utf-8")
-    watching = {"path": str(inbox), "include": ["*.csv"], "detection": "first_seen", "pollIntervalSeconds": 1}
-    triggers: dict[str, dict[str, Any] | None] = {
-        "arrived": {"id": "trg_arrived", "triggerType": "file_watcher", "config": watching},
-        "upstream": None,
-        "downstream": {"id": "trg_after", "triggerType": "upstream", "config": {"pipelineId": "pl_upstream"}},
-        "called": {"id": "trg_called", "triggerType": "webhook", "config": {"secret": {"env": _SECRET_VARIABLE}}},
-    }
     for name, trigger in triggers.items():
         document = {
             "id": f"pl_{name}",
@@ -204,6 +307,14 @@ TRIGGER_LATENCY = (
         goal=Goal(figure=3, times_better_than_stock=5),
         build=build_upstream,
         rounds=3,
+        warm_up=False,
+    ),
+    Case(
+        name="trigger_burst",
+        title="1,000 successes in a minute: how late the last run that follows was created",
+        goal=Goal(figure=5),
+        build=build_burst,
+        rounds=1,
         warm_up=False,
     ),
     Case(

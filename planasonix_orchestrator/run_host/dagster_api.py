@@ -14,8 +14,9 @@ from dagster._core.launcher.base import (
     WorkerStatus,
 )
 from dagster._core.run_coordinator.base import RunCoordinator, SubmitRunContext
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.tags import GRPC_INFO_TAG
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
@@ -33,10 +34,13 @@ __all__ = [
     "RunCoordinator",
     "RunFailureReason",
     "RunLauncher",
+    "RunTagsTable",
+    "RunsTable",
     "SubmitRunContext",
     "WorkerStatus",
     "capture_interrupts",
     "execute_run_iterator",
     "serializable_error_info_from_exc_info",
+    "serialize_value",
     "setup_interrupt_handlers",
 ]

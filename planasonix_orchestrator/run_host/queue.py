@@ -1,6 +1,6 @@
 """The run queue as Dagster's run coordinator: marks runs as queued and tells the host, which takes them from there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from planasonix_orchestrator.run_host.dagster_api import (
     RunCoordinator,
     SubmitRunContext,
 )
-from planasonix_orchestrator.run_host.intents import enqueue, intend
+from planasonix_orchestrator.run_host.intents import create_queued, enqueue, intend
 
 DEFAULT_MAX_CONCURRENT_RUNS = 4
 
@@ -63,17 +63,23 @@ class RunQueue(RunCoordinator[DagsterInstance], ConfigurableClass):
         if run.status is not DagsterRunStatus.NOT_STARTED:
             return run
         if tags.PIPELINE_ID in run.tags:
-            self._place(run)
+            if place := _place(run):
+                self._instance.add_run_tags(run.run_id, place)
             enqueue(self._instance, run=run, at=datetime.now(UTC))
             return self._instance.get_run_by_id(run.run_id) or run
         return self._instance.launch_run(run.run_id, context.workspace)
 
-    def _place(self, run: DagsterRun) -> None:
-        """Note the environment that a run from the launchpad names in its config, so that its limit is kept."""
-        environment = environment_named(run.run_config)
-        if environment is not None and tags.ENVIRONMENT_ID not in run.tags:
-            self._instance.add_run_tags(run.run_id, {tags.ENVIRONMENT_ID: environment})
+    def put(self, runs: Sequence[DagsterRun], *, at: datetime) -> None:
+        """Create runs of pipelines, in the queue already: all, or none (`IntegrityError`) if one can't be created."""
+        placed = [run.with_tags({**run.tags, **_place(run)}) for run in runs]
+        create_queued(self._instance, runs=placed, at=at)
 
     def cancel_run(self, run_id: str) -> bool:
         """Store that a run be canceled, whatever it is doing; False if it has ended. The host sees to the rest."""
         return intend(self._instance, run_id=run_id, by="Dagster", at=datetime.now(UTC))
+
+
+def _place(run: DagsterRun) -> dict[str, str]:
+    """Return the tag of the environment that a run names in its config alone, so that its limit is kept."""
+    environment = environment_named(run.run_config)
+    return {} if environment is None or tags.ENVIRONMENT_ID in run.tags else {tags.ENVIRONMENT_ID: environment}

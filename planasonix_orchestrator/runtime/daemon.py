@@ -5,9 +5,9 @@ with 1,000 pipelines that keeps a tenth of a core busy for good. It learns of ea
 thread that watches it besides, so that the look at all of it is needed only in case that thread has missed something.
 That thread asks the code server each second, which together with the webserver's costs as much as all else at rest.
 
-It opens a connection to Postgres for each statement, which takes most of the time of a sensor's look, and of each run
-that it creates: with connections that stay open it creates five times as many runs a second. And it looks every second
-whether a sensor is due; that of an upstream trigger is, as soon as a run has ended that it waits for.
+It opens a connection to Postgres for each statement, which takes most of the time of a sensor's look: here connections
+stay open. It creates the runs that a sensor asks for one by one: here many at once. And it looks every second whether a
+sensor is due; that of an upstream trigger is, as soon as a run has ended that it waits for.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from dagster._grpc import server_watcher
 
 from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.news import UpstreamNews
+from planasonix_orchestrator.runtime.sensor_runs import in_bulk
 
 SECONDS_BETWEEN_REFRESHES = 900
 SECONDS_BETWEEN_LOOKS = 1
@@ -55,6 +56,7 @@ if __name__ == "__main__":
     # Private, and the only way: no setting says it. Tests hold the names against the installed Dagster.
     controller.RELOAD_WORKSPACE_INTERVAL = SECONDS_BETWEEN_REFRESHES
     sensor.MIN_INTERVAL_LOOP_TIME = SECONDS_BETWEEN_LOOKS
+    sensor._submit_run_requests = in_bulk(sensor._submit_run_requests)  # noqa: SLF001  (as above)
     server_watcher.WATCH_INTERVAL = SECONDS_BETWEEN_QUESTIONS
     cli.daemon_controller_from_instance = _open_controller  # type: ignore[attr-defined]
     cli.main()

@@ -30,15 +30,19 @@ MANY = "1000000000/day"
 
 _DAGSTER_YAML = """
 storage: {{postgres: {{postgres_url: "{url}"}}}}
-run_coordinator: {{module: dagster._core.run_coordinator, class: QueuedRunCoordinator}}
+run_coordinator: {coordinator}
 telemetry: {{enabled: false}}
 """
 
 
+DAGSTERS_QUEUE = "{module: dagster._core.run_coordinator, class: QueuedRunCoordinator}"
+OUR_QUEUE = "{module: planasonix_orchestrator.run_host.queue, class: RunQueue}"
+
+
 @contextmanager
-def dagster_home(folder: Path, *, url: str) -> Iterator[DagsterInstance]:
+def dagster_home(folder: Path, *, url: str, coordinator: str = DAGSTERS_QUEUE) -> Iterator[DagsterInstance]:
     """An instance whose record is in the database at `url` and whose home is `folder`."""
-    (folder / "dagster.yaml").write_text(_DAGSTER_YAML.format(url=url))
+    (folder / "dagster.yaml").write_text(_DAGSTER_YAML.format(url=url, coordinator=coordinator))
     with DagsterInstance.from_config(str(folder)) as instance:
         yield instance
 

@@ -8,6 +8,7 @@ from dagster._grpc import server_watcher
 
 from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.daemon import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_REFRESHES
+from planasonix_orchestrator.runtime.sensor_runs import in_bulk
 
 
 def test_dagster_fetches_all_jobs_after_the_interval_that_we_set() -> None:
@@ -36,3 +37,12 @@ def test_dagster_opens_its_daemons_where_we_give_them_connections() -> None:
     runs_it = inspect.unwrap(cli._daemon_run_command)
     assert "daemon_controller_from_instance" in runs_it.__code__.co_names
     assert next(iter(inspect.signature(cli.daemon_controller_from_instance).parameters)) == "instance"  # type: ignore[attr-defined]
+
+
+def test_dagster_creates_the_runs_of_a_sensor_where_we_do_it_in_bulk() -> None:
+    """For a new tick and for one that was interrupted, by a name of its module, with what we expect."""
+    for creates in (sensor._resume_tick, sensor._handle_run_requests_and_automation_condition_evaluations):
+        assert "_submit_run_requests" in creates.__code__.co_names
+    ours = inspect.signature(in_bulk(sensor._submit_run_requests)).parameters
+    shared = [name for name in ours if name not in {"arguments", "options", "requests"}]
+    assert list(inspect.signature(sensor._submit_run_requests).parameters)[1 : 1 + len(shared)] == shared

@@ -7,7 +7,7 @@ import pytest
 from dagster import DagsterInstance
 
 from planasonix_orchestrator.dagster_defs.sensors.arrivals.record import Connect
-from tests.api.conftest import dagster_home
+from tests.api.conftest import OUR_QUEUE, dagster_home
 from tests.conftest import superuser
 
 
@@ -21,7 +21,7 @@ def database_url(postgres_server: str) -> str:
 
 @pytest.fixture(scope="session")
 def instance(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DagsterInstance]:
-    with dagster_home(tmp_path_factory.mktemp("dagster"), url=database_url) as instance:
+    with dagster_home(tmp_path_factory.mktemp("dagster"), url=database_url, coordinator=OUR_QUEUE) as instance:
         yield instance
 
 

@@ -14,7 +14,9 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._daemon import sensor
+
+from planasonix_orchestrator.runtime.sensor_runs import in_bulk
 
 _DEFINITIONS = "planasonix_orchestrator.definitions"
 
@@ -53,8 +55,9 @@ def _evaluate(home: Path, pipelines: Path, begun: "multiprocessing.synchronize.E
         DagsterInstance.from_config(str(home)) as instance,
         WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget([origin])) as workspace,
     ):
-        instance.optimize_for_webserver(60_000, pool_recycle=3600, max_overflow=20)  # as ours does
+        instance.optimize_for_webserver(60_000, pool_recycle=3600, max_overflow=20)  # as ours does, and this, too
+        sensor._submit_run_requests = in_bulk(sensor._submit_run_requests)
         begun.set()
         while True:
-            list(execute_sensor_iteration(workspace, logger, None, None))
+            list(sensor.execute_sensor_iteration(workspace, logger, None, None))
             time.sleep(0.02)
