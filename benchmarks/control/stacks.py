@@ -24,6 +24,7 @@ from planasonix_orchestrator.runtime.first_key import make_first_key
 from planasonix_orchestrator.runtime.health import UnhealthyError
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
 from planasonix_orchestrator.runtime.parts import (
+    CODE_SERVER,
     DAEMON,
     DATABASE,
     WEBSERVER,
@@ -218,7 +219,7 @@ def _environment(environment: Mapping[str, str], *, postgres_url: str) -> dict[s
 
 
 def _as_dagster_has_it(part: Part) -> Part:
-    stock = {DAEMON: "dagster._daemon", WEBSERVER: "dagster_webserver"}
+    stock = {CODE_SERVER: "dagster", DAEMON: "dagster._daemon", WEBSERVER: "dagster_webserver"}
     return replace(part, command=tuple(stock.get(word, word) for word in part.command))
 
 

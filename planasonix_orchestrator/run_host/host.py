@@ -30,6 +30,7 @@ logger = getLogger("planasonix.run_host")
 ResultT = TypeVar("ResultT")
 
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_LOOKS_AT_REST = 10.0  # what there is to do is announced: this is for what was not
 _SHORTEST_PAUSE_SECONDS = 0.05  # in which the kernel ends what was killed, too
 _SECONDS_AFTER_TROUBLE = 0.5
 _SECONDS_TO_BE_QUEUED = 5.0  # after which a run that was created, but not queued, has lost who would have queued it
@@ -138,15 +139,17 @@ class RunHost:
                 if fact.run_id not in self._runs:
                     await self._tend_without_process(fact, tasks=tasks)
             await self._dequeue(tasks=tasks)
+            return self._pause(at_rest=not unfinished and not self._runs)
         except (DBAPIError, DatabaseGoneError) as error:
             logger.warning("Postgres is away: %s", type(error).__name__)
             return _SECONDS_AFTER_TROUBLE
         except Exception:  # of one run, or one look: the others must be seen to all the same
             logger.exception("something is wrong; trying again")
             return _SECONDS_AFTER_TROUBLE
-        return self._pause()
 
-    def _pause(self) -> float:
+    def _pause(self, *, at_rest: bool) -> float:
+        if at_rest:
+            return _SECONDS_BETWEEN_LOOKS_AT_REST
         if any(run.gone for run in self._runs.values()):
             return _SHORTEST_PAUSE_SECONDS
         asked = [run.asked_at for run in self._runs.values() if run.asked_at is not None]

@@ -18,7 +18,7 @@ import psutil
 STACK_VARIABLE = "PLANASONIX_STACK"
 POSTGRES_FOLDER = "postgres"
 SECONDS_TO_END = 4.0
-_CODE_HOLDER = "dagster api grpc"
+_CODE_HOLDER = " api grpc "
 
 
 def end_leftovers(state: Path) -> None:

@@ -28,7 +28,8 @@ from planasonix_orchestrator.settings import (
 
 DATABASE = "planasonix"
 DEFINITIONS = "planasonix_orchestrator.definitions"
-DAEMON = "planasonix_orchestrator.runtime.daemon"  # all of them run as modules, never imported
+CODE_SERVER = "planasonix_orchestrator.runtime.code_server"  # all of them run as modules
+DAEMON = "planasonix_orchestrator.runtime.daemon"
 WEBSERVER = "planasonix_orchestrator.runtime.webserver"
 RUN_HOST = "planasonix_orchestrator.run_host"
 NOTIFIER = "planasonix_orchestrator.notifier"
@@ -121,7 +122,7 @@ def build_parts(settings: Settings, *, ports: Ports) -> tuple[Part, ...]:
         )
 
     workspace = str(settings.dagster_home / "workspace.yaml")
-    code_server = ("dagster", "code-server", "start", "-m", DEFINITIONS, "--location-name", CODE_LOCATION_NAME)
+    code_server = (CODE_SERVER, "code-server", "start", "-m", DEFINITIONS, "--location-name", CODE_LOCATION_NAME)
     webserver = (WEBSERVER, "-h", LOOPBACK, "-p", str(ports.webserver), "-w", workspace)
     webserver_url = f"http://{LOOPBACK}:{ports.webserver}"
     return (

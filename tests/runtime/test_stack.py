@@ -54,7 +54,7 @@ def code_holders(stack: Stack) -> list[int]:
     found = []
     for process in stack.processes():
         with suppress(psutil.NoSuchProcess):  # one that has just ended
-            found += [process.pid] if "dagster api grpc" in " ".join(process.cmdline()) else []
+            found += [process.pid] if " api grpc " in " ".join(process.cmdline()) else []
     return found
 
 

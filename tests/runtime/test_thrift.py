@@ -1,12 +1,13 @@
-"""The daemon: what we change in Dagster's, held against the installed one."""
+"""What we change in Dagster's daemon, webserver and code server, held against the installed ones."""
 
 import inspect
 
 from dagster._daemon import cli, sensor
 from dagster._daemon.controller import RELOAD_WORKSPACE_INTERVAL, DagsterDaemonController
-from dagster._grpc import server_watcher
+from dagster._grpc import client, server, server_watcher
+from grpc import _common
 
-from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
+from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_HEARTBEATS, SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.daemon import SECONDS_BETWEEN_LOOKS, SECONDS_BETWEEN_REFRESHES
 from planasonix_orchestrator.runtime.sensor_runs import in_bulk
 
@@ -30,6 +31,24 @@ def test_dagster_asks_the_code_server_after_the_interval_that_we_set() -> None:
     """Whoever starts the thread that asks leaves the interval to the module, which is where it looks it up."""
     assert "WATCH_INTERVAL" in server_watcher.watch_grpc_server_thread.__code__.co_names
     assert server_watcher.WATCH_INTERVAL < SECONDS_BETWEEN_QUESTIONS
+
+
+def test_dagster_beats_the_heart_of_the_code_after_the_interval_that_we_set() -> None:
+    """It looks that up in its module, too; whoever holds the code misses two beats before it ends by itself."""
+    assert "CLIENT_HEARTBEAT_INTERVAL" in client.client_heartbeat_thread.__code__.co_names
+    heard_within = inspect.signature(server.open_server_process).parameters["heartbeat_timeout"].default
+    assert client.CLIENT_HEARTBEAT_INTERVAL < SECONDS_BETWEEN_HEARTBEATS <= heard_within / 3
+
+
+def test_dagster_starts_what_holds_the_code_by_the_name_that_we_set() -> None:
+    """So that it is as thrifty as the code server that starts it."""
+    assert "get_python_environment_entry_point" in server.open_server_process.__code__.co_names
+
+
+def test_grpc_heeds_signals_after_the_time_that_we_set() -> None:
+    """It looks that up in its module where it waits for the end of a server."""
+    assert "MAXIMUM_WAIT_TIMEOUT" in _common.wait.__code__.co_names
+    assert _common.MAXIMUM_WAIT_TIMEOUT < 1
 
 
 def test_dagster_opens_its_daemons_where_we_give_them_connections() -> None:
