@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,14 +65,14 @@ class Hosted:
     settings: Settings
     environment: Mapping[str, str]
     instance: DagsterInstance
+    wrapper: Sequence[str] = ()
     host: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the host."""
         with (self.settings.state / "host.log").open("ab") as log:
-            self.host = subprocess.Popen(
-                [sys.executable, "-m", "planasonix_orchestrator.run_host"], env=self.environment, stdout=log, stderr=log
-            )
+            command = [*self.wrapper, sys.executable, "-m", "planasonix_orchestrator.run_host"]
+            self.host = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """Kill the host, and nothing else."""
@@ -219,8 +219,12 @@ def hosted(
     max_concurrent_runs: int = 4,
     warm_workers: int = 2,
     coordinator: str | None = None,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[Hosted]:
-    """A run host that works; it and all that it has started are gone at the end. `coordinator`: another than ours."""
+    """A run host that works; it and all that it has started are gone at the end.
+
+    `coordinator`: another than ours. `wrapper`: a command that becomes the one behind it.
+    """
     settings = Settings(pipelines=folder / "pipelines", state=folder / "state", postgres_url=postgres_url)
     settings.pipelines.mkdir(exist_ok=True)
     settings.dagster_home.mkdir(parents=True)
@@ -233,7 +237,7 @@ def hosted(
         )
     )
     with plugin(), opened_instance(settings) as instance:
-        one = Hosted(settings, environment_of(settings), instance)
+        one = Hosted(settings, environment_of(settings), instance, wrapper)
         one.start()
         try:
             yield one
