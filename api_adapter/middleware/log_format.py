@@ -3,12 +3,15 @@
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from api_adapter.legible import legible
+from api_adapter.middleware.observation import ACCESS_FIELDS, ACCESS_LOG
 
 # Libraries speak up when something is wrong; these, about what they do as well.
 _TALKATIVE = ("api_adapter", "dagster", "uvicorn")
@@ -36,6 +39,29 @@ def configure_logging(stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
 
 
+class _Lines(structlog.stdlib.ProcessorFormatter):
+    """Lines for machines. That of a request is written past structlog, in a fifth of the time: others wait for it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of an entry."""
+        return _request_line(record) or super().format(record)
+
+
+def _request_line(record: logging.LogRecord) -> str | None:
+    """Return what structlog would write of a request, None of anything else, or if it has more than ASCII."""
+    if record.name != ACCESS_LOG:
+        return None
+    told = record.__dict__
+    timestamp = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+    entry = {"timestamp": timestamp, "level": "info", "logger": record.name, "event": record.msg}
+    entry.update((name, told[name]) for name in ACCESS_FIELDS if name in told)
+    try:
+        line = orjson.dumps(entry)
+    except TypeError:  # half a character, say
+        return None
+    return line.decode() if line.isascii() else None
+
+
 def _formatter(*, readable: bool) -> logging.Formatter:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -49,7 +75,8 @@ def _formatter(*, readable: bool) -> logging.Formatter:
     rendering: list[Processor] = [structlog.processors.format_exc_info, _for_machines]
     if readable:
         rendering = [_for_people, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return structlog.stdlib.ProcessorFormatter(
+    formatter = structlog.stdlib.ProcessorFormatter if readable else _Lines
+    return formatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )

@@ -9,7 +9,21 @@ from api_adapter.middleware.request_ids import request_id_of
 from api_adapter.middleware.routes import template_of
 from api_adapter.middleware.telemetry import Telemetry
 
-logger = logging.getLogger("api_adapter.access")
+ACCESS_LOG = "api_adapter.access"
+# What an entry has, in this order.
+ACCESS_FIELDS = (
+    "method",
+    "route",
+    "path",
+    "status",
+    "duration_ms",
+    "bytes",
+    "client",
+    "request_id",
+    "credential",
+    "cut",
+)
+logger = logging.getLogger(ACCESS_LOG)
 
 
 class ObservationMiddleware:

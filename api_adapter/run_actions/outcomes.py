@@ -14,7 +14,7 @@ from api_adapter.storage import FINISHED
 logger = logging.getLogger("api_adapter")
 
 _SECONDS_BETWEEN_LOOKS = 5.0
-_SECONDS_AFTER_TROUBLE = 60.0
+_SECONDS_AFTER_TROUBLE = 10.0
 _AT_ONCE = 500
 _GONE = "deleted"  # of a run that is no longer there
 

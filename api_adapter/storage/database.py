@@ -1,6 +1,5 @@
 """The pooled way to Dagster's Postgres, and the one place where a lost database becomes an answer."""
 
-import re
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from api_adapter.connecting import connect_args
+from api_adapter.connecting import connect_args, prepare
 from api_adapter.errors import OverdueError, UnavailableError
 
 ResultT = TypeVar("ResultT")
@@ -21,8 +20,6 @@ Parameters = Mapping[str, object]
 Row = Any  # a named tuple of the statement's columns
 
 _STATEMENT_TIMEOUT_SECONDS = 15
-_MOST_PREPARED = 200  # each takes some memory of the session; callers that ask for odd limits may make many
-_PARAMETER = re.compile(r"%\((\w+)\)s")
 # What the session has prepared is gone, or a table has changed since: a new session is as good as ever.
 _UNPREPARED = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
 
@@ -49,17 +46,7 @@ class Connection:
 
     def prepared_tuples(self, statement: str, parameters: Parameters) -> Sequence[tuple[Any, ...]]:
         """Return what `prepared_rows` does, without names: where there are so many that naming them takes long."""
-        call = self._prepared.get(statement)
-        if call is None:
-            if len(self._prepared) == _MOST_PREPARED:
-                self.do("DEALLOCATE ALL")
-                self._prepared.clear()
-            text, names = _numbered(statement)
-            name = f"read_{len(self._prepared)}"
-            self._execute(f"PREPARE {name} AS {text}")
-            values = ", ".join(f"%({one})s" for one in names)
-            call = f"EXECUTE {name} ({values})" if names else f"EXECUTE {name}"
-            self._prepared[statement] = call
+        call = prepare(self._cursor, statement, prepared=self._prepared)
         return self._tuples(call, parameters)
 
     def do(self, statement: str) -> None:
@@ -174,10 +161,3 @@ def open_database(url: str) -> Database:
 @lru_cache(maxsize=1024)
 def _row_type(names: tuple[str, ...]) -> Any:
     return namedtuple("Row", names, rename=True)
-
-
-@lru_cache(maxsize=1024)
-def _numbered(statement: str) -> tuple[str, tuple[str, ...]]:
-    """Return a statement with numbered parameters, as sessions prepare it, and the names of these in their order."""
-    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
-    return _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", statement), names

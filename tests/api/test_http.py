@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -184,6 +185,25 @@ PASSWORD = "hidden"
 class Terminal(StringIO):
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.usefixtures("untouched_logging")
+@pytest.mark.parametrize("path", ["/api/runs", '/api/r"u\ns', "/api/müsli", "/api/\ud800"])
+def test_the_line_of_a_request_is_as_structlog_writes_it(path: str) -> None:
+    """Whatever the path has, the entry is the same, and takes one line of ASCII."""
+    fields = {"method": "GET", "route": None, "path": path, "status": 200, "duration_ms": 1.5, "bytes": 7}
+    fields |= {"client": "127.0.0.1", "request_id": "r1", "credential": "key_1", "cut": True}
+    lines = []
+    for name in ("api_adapter.access", "api_adapter.accessible"):
+        configure_logging(stream := StringIO())
+        logging.getLogger(name).info("request", extra=fields)
+        (line,) = stream.getvalue().splitlines()
+        assert line.isascii()
+        lines.append({**json.loads(line), "logger": None})
+    ours, structlogs = lines
+    first, second = (datetime.fromisoformat(each.pop("timestamp")) for each in lines)
+    assert timedelta() <= second - first < timedelta(minutes=1)
+    assert ours == structlogs == {**fields, "event": "request", "level": "info", "logger": None}
 
 
 @pytest.mark.usefixtures("untouched_logging")
