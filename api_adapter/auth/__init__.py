@@ -6,7 +6,7 @@ that streams asks for `open_stream(...)`; one that changes something says more o
 
 from api_adapter.auth.closing import ClosingMiddleware, annotate, open_stream
 from api_adapter.auth.guard import Guard, guard_of, open_guard
-from api_adapter.auth.principal import Principal
+from api_adapter.auth.principal import Principal, Signer
 from api_adapter.auth.requirement import Public, Requirement, UndeclaredRouteError, public, requires
 from api_adapter.auth.routes import GuardedRoute
 from api_adapter.auth.streams import StreamLease
@@ -21,6 +21,7 @@ __all__ = [
     "Public",
     "Requirement",
     "Scope",
+    "Signer",
     "StreamLease",
     "UndeclaredRouteError",
     "annotate",

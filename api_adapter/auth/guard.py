@@ -11,7 +11,7 @@ from api_adapter.auth.budgets import Budgets
 from api_adapter.auth.credentials import read_credential
 from api_adapter.auth.errors import ForbiddenError, MissingCredentialError, UnauthorizedError
 from api_adapter.auth.last_use import LastUse
-from api_adapter.auth.principal import Principal
+from api_adapter.auth.principal import Principal, Signer
 from api_adapter.auth.streams import Streams
 from api_adapter.auth.tokens import TokenVerifier
 from api_adapter.auth.trail import Auditor, client_address
@@ -53,20 +53,27 @@ class Guard:
         principal = self._identify(request)
         self._spend(request, credential_id=principal.id, budget=principal.budget)
         if action is not None:
-            request.scope["state"][AUDIT_ENTRY] = self._auditor.begin(request, principal=principal, action=action)
+            self._begin(request, actor=principal, action=action)
         if not principal.has(scope):
             raise ForbiddenError.of_scope(scope)
         if every_pipeline and principal.pipelines is not None:
             raise ForbiddenError.of_limited()
         return principal
 
-    def admit_signed(self, request: Request, *, signer: str) -> None:
-        """Count a request that no credential but a right signature lets in; 429 beyond the budget of its signer."""
-        self._spend(request, credential_id=signer, budget=f"signer:{signer}")
+    def admit_signed(self, request: Request, *, signer: Signer, action: str) -> None:
+        """Let in a request with a right signature instead of a credential; 429 beyond the budget of its signer.
+
+        What it does is in the audit trail before it is done.
+        """
+        self._spend(request, credential_id=signer.id, budget=signer.budget)
+        self._begin(request, actor=signer, action=action)
 
     def count_forgery(self, request: Request) -> None:
         """Count a wrong signature from this address, as a wrong credential is counted; 429 beyond the limit."""
         self._budgets.count_failure(client_address(request))
+
+    def _begin(self, request: Request, *, actor: Principal | Signer, action: str) -> None:
+        request.scope["state"][AUDIT_ENTRY] = self._auditor.begin(request, actor=actor, action=action)
 
     def _spend(self, request: Request, *, credential_id: str, budget: str) -> None:
         request.state.credential_id = credential_id

@@ -36,3 +36,21 @@ class Principal:
     def may_see(self, pipeline_id: str) -> bool:
         """Tell whether a pipeline, and so its runs, exist for this credential."""
         return self.pipelines is None or pipeline_id in self.pipelines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Whose secret a request without a credential is signed with: the id of a webhook's trigger."""
+
+    kind: Literal["webhook"] = "webhook"
+    id: str
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.id
+
+    @property
+    def budget(self) -> str:
+        """The name under which its requests are counted."""
+        return f"signer:{self.id}"

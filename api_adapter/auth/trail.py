@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from api_adapter.auth.principal import Principal
+from api_adapter.auth.principal import Principal, Signer
 from api_adapter.errors import UnavailableError
 from api_adapter.records import AuditEvent, AuditTrail
 
@@ -46,13 +46,13 @@ class Auditor:
         self._trail = trail
         self._clock = clock
 
-    def begin(self, request: Request, *, principal: Principal, action: str) -> AuditEntry:
-        """Write down that the principal is about to do this to what the request's path names."""
+    def begin(self, request: Request, *, actor: Principal | Signer, action: str) -> AuditEntry:
+        """Write down that the actor is about to do this to what the request's path names."""
         event = AuditEvent(
             at=self._clock(),
-            actor_kind=principal.kind,
-            actor_id=principal.id,
-            actor_name=principal.name,
+            actor_kind=actor.kind,
+            actor_id=actor.id,
+            actor_name=actor.name,
             action=action,
             resource=_storable("/".join(map(str, request.path_params.values()))) or None,
             client_address=client_address(request),

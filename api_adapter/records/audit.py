@@ -12,7 +12,7 @@ from api_adapter.records.database import Database
 from api_adapter.records.tables import AUDIT_EVENTS
 
 ACCEPTED = 202  # of HTTP
-ActorKind = Literal["key", "user", "cli"]
+ActorKind = Literal["key", "user", "webhook", "cli"]
 
 _EVENT = AUDIT_EVENTS.c
 _OUTCOME_UNKNOWN = ~func.jsonb_exists(_EVENT.detail, "outcome")
@@ -21,7 +21,7 @@ _OPEN_CANCELLATION = (_EVENT.action == "run.cancel", _EVENT.status == ACCEPTED, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
-    """One action. The actor is a key, the user of a token, or a user of this machine who used the command line.
+    """One action. The actor is a key, the user of a token, a webhook, or a user of this machine at the command line.
 
     `status` is the HTTP status of the answer, for the command line the one that an answer would have had; None if the
     action was begun and its end is not known, as after a crash. `detail` says more, as JSON.

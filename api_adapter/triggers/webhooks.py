@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api_adapter.addresses import NO_NUL
-from api_adapter.auth import GuardedRoute, client_address, guard_of, public
+from api_adapter.auth import GuardedRoute, Signer, annotate, client_address, guard_of, public
 from api_adapter.dependencies import ServicesDependency
 from api_adapter.idempotency import replayed_header, tell_replay
 from api_adapter.responses import DEFAULT, Responses, declare, json_response
@@ -104,8 +104,12 @@ async def receive_webhook(
         except SignatureRefusedError:
             guard.count_forgery(request)
             raise
-        guard.admit_signed(request, signer=trigger_id)
-        return ingress.start_run(services, call=call, body=body, event_header=event_id, client=client_address(request))
+        guard.admit_signed(request, signer=Signer(id=trigger_id), action="trigger.call")
+        accepted = ingress.start_run(
+            services, call=call, body=body, event_header=event_id, client=client_address(request)
+        )
+        annotate(request, runId=accepted.run_id, **({"replayed": True} if accepted.replayed else {}))
+        return accepted
 
     accepted = await run_in_threadpool(take)
     return json_response(

@@ -18,6 +18,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.storage.dagster_run import DagsterRun
 
+from api_adapter.records import AuditFilter, open_records
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage
 from api_adapter.triggers.errors import SignatureRefusedError
@@ -199,6 +200,25 @@ def test_a_call_starts_a_run(client: httpx.Client, instance: DagsterInstance) ->
     }
     size = len(json.dumps(body))
     assert run.tags[tags.EVENT_SUMMARY] == f"{size:,} bytes from 127.0.0.1, event {body['id']}"
+
+
+def test_each_call_that_is_signed_right_is_in_the_audit_trail(client: httpx.Client, database_url: str) -> None:
+    """With the trigger as its actor and the run that it has started; refused, and sent again, too."""
+    body = order()
+    run_id = call(client, "trg_orders", body).json()["pipeline_run_id"]
+    call(client, "trg_orders", body)
+    refusal(call(client, "trg_orders", {**body, "id": None}), 400)
+    refusal(call(client, "trg_orders", body, **{"X-Planasonix-Signature": f"v1={'0' * 64}"}), 401)
+    with open_records(database_url) as records:
+        found = records.audit.list_events(AuditFilter(actor="trg_orders"), limit=3)[::-1]
+    assert {(each.actor_kind, each.action, each.resource) for each in found} == {
+        ("webhook", "trigger.call", "trg_orders")
+    }
+    assert [(each.status, each.detail) for each in found] == [
+        (200, {"runId": run_id}),
+        (200, {"runId": run_id, "replayed": True}),
+        (400, {}),
+    ]
 
 
 def test_the_versioned_base_path_takes_calls_too(client: httpx.Client, instance: DagsterInstance) -> None:
