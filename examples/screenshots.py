@@ -1,4 +1,4 @@
-"""Takes the pictures of the README: a job graph and a run in the Dagster UI, by headless Chromium.
+"""Takes the pictures of the README: a job graph, a run, and what starts runs, in the Dagster UI, by headless Chromium.
 
 Run again whenever the UI changes: `make screenshots`. Installs Debian's chromium if the machine has none.
 """
@@ -42,6 +42,7 @@ def main() -> None:
         for name, path, size in (
             ("job-graph", f"/locations/{REPOSITORY_NAME}@{CODE_LOCATION_NAME}/jobs/{JOB_NAME}", "1500,1500"),
             ("run", f"/runs/{decode_run_id(run_id)}", "1440,900"),
+            ("automation", "/automation", "1440,560"),
         ):
             take(f"{stack.dagster_url.rstrip('/')}{path}", size=size, target=IMAGES / f"{name}.png", browser=browser)
             print(f"{(IMAGES / name).with_suffix('.png')}")
