@@ -56,13 +56,14 @@ def in_bulk(submit: Submit) -> Submit:
         left = list(requests)
         queue = instance.run_coordinator
         if isinstance(queue, TakesNewRuns):
-            makers = _Makers(workspace_process_context, remote_sensor=remote_sensor, tick_id=context.tick_id)
+            maker = _Maker(workspace_process_context, remote_sensor=remote_sensor, tick_id=context.tick_id)
             new = _without_known(instance, requests, remote_sensor=remote_sensor)
             for first in range(0, len(new), AT_ONCE):
-                made = [run for run in map(makers.make, new[first : first + AT_ONCE]) if run is not None]
+                made = [run for run in map(maker.make, new[first : first + AT_ONCE]) if run is not None]
                 if made and _put(queue, made):
                     for run in made:
                         context.add_run_info(run_id=run.run_id, run_key=run.tags.get(RUN_KEY_TAG))
+                    context.logger.info("Queued %d new runs for %s", len(made), remote_sensor.name)
                     ids = {run.run_id for run in made}
                     left = [request for request in left if request[0] not in ids]
                 yield None
@@ -73,7 +74,7 @@ def in_bulk(submit: Submit) -> Submit:
     return submit_run_requests
 
 
-class _Makers:
+class _Maker:
     """Makes the runs of a tick; what those of a job have in common is asked of the code server once."""
 
     def __init__(self, workspace: IWorkspaceProcessContext[Any], *, remote_sensor: RemoteSensor, tick_id: str) -> None:
