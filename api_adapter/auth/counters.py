@@ -5,6 +5,7 @@ The library's own memory storage starts a thread for every hit that comes 10 ms 
 """
 
 import time
+from collections.abc import Callable
 from threading import Lock
 
 from limits.storage import Storage
@@ -13,12 +14,16 @@ _SWEEP_SECONDS = 10.0
 
 
 class CounterStorage(Storage):
-    """Counts in fixed windows, each of which begins with its first hit."""
+    """Counts in fixed windows, each of which begins with its first hit and lasts as long by `clock`, which nobody sets.
 
-    def __init__(self) -> None:
+    By the time of day, a window would stay open for an hour longer once that is set back by an hour.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
+        self._clock = clock
         self._lock = Lock()
-        self._windows: dict[str, tuple[float, int]] = {}  # when it ends (unix seconds), how many
+        self._windows: dict[str, tuple[float, int]] = {}  # when it ends (by the clock), how many
         self._sweep_at = 0.0
 
     @property
@@ -28,7 +33,7 @@ class CounterStorage(Storage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count, in a new window of `expiry` seconds if there is none, and return the count."""
-        now = time.time()
+        now = self._clock()
         with self._lock:
             if now >= self._sweep_at:
                 self._windows = {name: window for name, window in self._windows.items() if window[0] > now}
@@ -42,11 +47,12 @@ class CounterStorage(Storage):
     def get(self, key: str) -> int:
         """Return the count of the window that is open; 0 if none is."""
         end, count = self._windows.get(key, (0.0, 0))
-        return count if end > time.time() else 0
+        return count if end > self._clock() else 0
 
     def get_expiry(self, key: str) -> float:
         """Return when the open window ends, in unix seconds; now if none is open."""
-        return max(self._windows.get(key, (0.0, 0))[0], time.time())
+        end, _ = self._windows.get(key, (0.0, 0))
+        return time.time() + max(0.0, end - self._clock())
 
     def check(self) -> bool:
         """Tell that the storage is there."""

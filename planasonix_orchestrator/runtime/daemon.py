@@ -8,6 +8,9 @@ That thread asks the code server each second, which together with the webserver'
 It opens a connection to Postgres for each statement, which takes most of the time of a sensor's look: here connections
 stay open. It creates the runs that a sensor asks for one by one: here many at once. And it looks every second whether a
 sensor is due; that of an upstream trigger is, as soon as a run has ended that it waits for.
+
+And it measures how long runs take by the time of day, which somebody may set: here by a clock that nobody can. Where it
+waits for a time of day that was put off, it starts anew.
 """
 
 from collections.abc import Iterator
@@ -19,11 +22,14 @@ from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorState
 from dagster._daemon import cli, controller, sensor
 from dagster._daemon.controller import daemon_controller_from_instance
+from dagster._daemon.monitoring import run_monitoring
 from dagster._grpc import server_watcher
 
 from planasonix_orchestrator.runtime.code_server import SECONDS_BETWEEN_QUESTIONS
 from planasonix_orchestrator.runtime.news import UpstreamNews
+from planasonix_orchestrator.runtime.run_limits import SeenFor, limiting_runtime, limiting_start
 from planasonix_orchestrator.runtime.sensor_runs import in_bulk
+from planasonix_orchestrator.runtime.set_clock import end_when_set_back, has_looked_ahead
 
 SECONDS_BETWEEN_REFRESHES = 900
 SECONDS_BETWEEN_LOOKS = 1
@@ -45,7 +51,7 @@ def _open_controller(instance: DagsterInstance, *arguments: Any, **options: Any)
         state: InstigatorState, remote_sensor: RemoteSensor, minimum_allowed_min_interval: int | None = None
     ) -> bool:
         early = _stock_interval(state, remote_sensor, minimum_allowed_min_interval)
-        return early and not news.is_for(remote_sensor, state)
+        return early and not has_looked_ahead(state) and not news.is_for(remote_sensor, state)
 
     sensor.is_under_min_interval = is_under_min_interval
     with daemon_controller_from_instance(instance, *arguments, **options) as opened:
@@ -57,6 +63,9 @@ if __name__ == "__main__":
     controller.RELOAD_WORKSPACE_INTERVAL = SECONDS_BETWEEN_REFRESHES
     sensor.MIN_INTERVAL_LOOP_TIME = SECONDS_BETWEEN_LOOKS
     sensor._submit_run_requests = in_bulk(sensor._submit_run_requests)  # noqa: SLF001  (as above)
+    run_monitoring.monitor_starting_run = limiting_start(run_monitoring.monitor_starting_run, seen_for=SeenFor())
+    run_monitoring.check_run_timeout = limiting_runtime(run_monitoring.check_run_timeout, seen_for=SeenFor())
     server_watcher.WATCH_INTERVAL = SECONDS_BETWEEN_QUESTIONS
     cli.daemon_controller_from_instance = _open_controller  # type: ignore[attr-defined]
+    end_when_set_back()
     cli.main()
