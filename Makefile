@@ -34,7 +34,7 @@ test: install ## Run the tests: the quick ones, then those that start the stack 
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m stack $(ARGS) $(none_is_fine)
 
 .PHONY: chaos
-chaos: install ## Kill parts of the stack for ten minutes while runs go on, and check all promises (ARGS="--seed N")
+chaos: install ## Kill parts of the stack and set its clock for ten minutes amid runs; check all promises (ARGS="--seed N")
 	@$(BIN)/python -m tests.chaos --seconds 600 $(ARGS)
 
 .PHONY: check

@@ -131,7 +131,10 @@ class Callers:
                 asked_at = self._history.now()
                 answer = self._call(http, "GET", f"/api/runs/{run.run_id}")
                 if answer is not None:
-                    self._history.see(run, answer.json()["status"], asked_at=asked_at)
+                    said = answer.json()
+                    self._history.see(run, said["status"], asked_at=asked_at)
+                    if said["error"] is not None and said["error"]["code"] == "timeout":
+                        self._history.violate(f"{run.pipeline.name} {run.run_id} is said to have taken too long")
                 self._look_for_process(run)
 
     def _look_for_process(self, run: AskedRun) -> None:

@@ -1,4 +1,4 @@
-"""What is done to the stack: parts killed or stopped for a while, and connections cut."""
+"""What is done to the stack: parts killed or stopped for a while, connections cut, its clock set."""
 
 import os
 import random
@@ -14,6 +14,7 @@ from planasonix_orchestrator.run_host.run_folders import RunFolders
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER
 from planasonix_orchestrator.runtime.parts import DAEMON, DATABASE
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
+from tests.chaos.clock import Clock
 from tests.runtime.stack import Stack
 
 _PARTS: Mapping[str, str] = {
@@ -23,17 +24,25 @@ _PARTS: Mapping[str, str] = {
     "api": "api_adapter",
     "postgres": "postgres",
 }
+_SECONDS_OF_JUMP = (60, 3 * 60 * 60)
+_FARTHEST_SECONDS = 4 * 60 * 60  # that the clock is ever wrong by
+_SET_CLOCK_WEIGHT = 6
 _WORKING_BACKENDS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
-AND (query LIKE '%pg_sleep%' OR query LIKE '%chaos.input%' OR query LIKE '%planasonix_stage%')"""
+AND (query LIKE '%pg_sleep%' OR query LIKE '%slowly%'
+OR query LIKE '%chaos.input%' OR query LIKE '%planasonix_stage%')"""
 
 
 class Saboteur:
-    """Does what a bad day does. Each fault returns whom it has met; nobody, if there was nobody."""
+    """Does what a bad day does. Each fault returns whom it has met; nobody, if there was nobody.
 
-    def __init__(self, stack: Stack, chance: random.Random) -> None:
+    `clock`: that of the stack, where it can be set.
+    """
+
+    def __init__(self, stack: Stack, chance: random.Random, *, clock: Clock | None = None) -> None:
         self._stack = stack
         self._chance = chance
+        self._clock = clock
         self._timers: list[threading.Timer] = []
         self.faults: Mapping[str, tuple[int, Callable[[], str]]] = {
             "kill worker": (24, self._kill_worker),
@@ -50,6 +59,7 @@ class Saboteur:
             "stop worker": (2, lambda: self._stop(self._one(self.workers()))),
             "stop API": (1, lambda: self._stop(self.part("api"))),
             "stop Postgres": (1, lambda: self._stop(self.part("postgres"))),
+            **({"set the clock": (_SET_CLOCK_WEIGHT, lambda: self._jump(clock))} if clock else {}),
         }
 
     def choose(self) -> str:
@@ -62,10 +72,20 @@ class Saboteur:
         return self.faults[name][1]()
 
     def make_up(self) -> None:
-        """Let everybody go on who was stopped."""
+        """Let everybody go on who was stopped. The clock stays wrong every other time: nothing may wait for it."""
         for timer in self._timers:
             timer.join()
         self._timers.clear()
+        if self._clock is not None and self._chance.random() < 0.5:
+            self.set_right()
+
+    def set_right(self) -> str:
+        """Set the clock to what it is, where it can be set; return by how much."""
+        if self._clock is None or not self._clock.ahead:
+            return ""
+        jump = -self._clock.ahead
+        self._clock.set(0)
+        return f"{jump:+} s, and is right"
 
     def part(self, name: str) -> psutil.Process | None:
         """The process of a part as it is now."""
@@ -125,6 +145,15 @@ class Saboteur:
         timer.start()
         self._timers.append(timer)
         return f"{pid} for {seconds:.1f} s"
+
+    def _jump(self, clock: Clock) -> str:
+        """Set the clock by minutes as often as by hours, forwards as often as backwards."""
+        shortest, longest = _SECONDS_OF_JUMP
+        jump = round(shortest * (longest / shortest) ** self._chance.random()) * self._chance.choice((-1, 1))
+        if abs(clock.ahead + jump) > _FARTHEST_SECONDS:
+            jump = -jump
+        clock.set(clock.ahead + jump)
+        return f"{jump:+} s, to {clock.ahead:+} s"
 
     def _cut(self) -> str:
         try:

@@ -16,8 +16,14 @@ SETUP = (
     f"CREATE TABLE {TABLE} (run text, n bigint)",
     f"CREATE TABLE chaos.input AS SELECT g AS n, md5(g::text) AS words FROM generate_series(1, {INPUT_ROWS}) AS g",
 )
+_TIMEOUT_SECONDS = 300  # which no run takes, whatever the clock says
 _SLOW_ROWS = 4_000
 _SLOW_QUERY = f"SELECT g AS n, pg_sleep(0.001)::text AS t FROM generate_series(1, {_SLOW_ROWS}) AS g"
+# As slow, where the clock is set: Postgres sleeps until a time of day, for an hour longer once that is set back by one.
+_BUSY_QUERY = (
+    "SELECT g AS n, (SELECT max(md5((g * h)::text)) FROM generate_series(1, 1500) AS h) AS slowly"
+    f" FROM generate_series(1, {_SLOW_ROWS}) AS g"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,14 @@ class _Graph:
 
 
 def _chaotic(name: str, graph: _Graph, **facts: Any) -> Chaotic:
-    document = {"id": f"pl_{name}", "name": name, "variables": _TAG, "nodes": graph.nodes, "edges": graph.edges}
+    document = {
+        "id": f"pl_{name}",
+        "name": name,
+        "variables": _TAG,
+        "timeoutSeconds": _TIMEOUT_SECONDS,
+        "nodes": graph.nodes,
+        "edges": graph.edges,
+    }
     return Chaotic(name=name, document=document, **facts)
 
 
@@ -121,10 +134,12 @@ PIPELINES = (
 BY_ID = {each.id: each for each in PIPELINES}
 
 
-def write_pipelines(folder: Path) -> None:
+def write_pipelines(folder: Path, *, clock_is_set: bool = False) -> None:
     """Write all documents, and what they need, into a folder."""
     folder.mkdir(exist_ok=True)
     (folder / "out").mkdir()
     (folder / "connections.yaml").write_text(_CONNECTIONS)
     for each in PIPELINES:
-        (folder / f"{each.name}.json").write_text(json.dumps(each.document))
+        told = json.dumps(each.document)
+        text = told.replace(_SLOW_QUERY, _BUSY_QUERY) if clock_is_set else told
+        (folder / f"{each.name}.json").write_text(text)

@@ -13,12 +13,13 @@ import httpx
 import psycopg2
 
 from tests.chaos.callers import Callers
+from tests.chaos.clock import STACK_COMMAND, Clock
 from tests.chaos.faults import Saboteur
 from tests.chaos.history import History
 from tests.chaos.pipelines import BY_ID, SETUP, write_pipelines
 from tests.chaos.truth import Truth
 from tests.run_host.hosted import PLUGIN
-from tests.runtime.stack import Stack, wait_until
+from tests.runtime.stack import PLANASONIX, Stack, wait_until
 
 SECONDS_TO_SETTLE = 60.0
 _SECONDS_TO_BE_WELL = 90.0
@@ -28,23 +29,25 @@ _LONGEST_BURST = 40.0
 _GRACE_SECONDS = 3
 _MEMORY_MEGABYTES = 900
 _SECONDS_OF_FRESH_RUN = 20.0
+_SECONDS_OF_TRIAL = 60
 _DULL = re.compile(r' - (DEBUG|INFO) - |nanobind|leaked|"status": (20\d|503|409)')
 
 
 @contextmanager
-def chaotic_stack() -> Iterator[Stack]:
-    """The whole stack over a folder of its own, with limits that runs meet soon."""
+def chaotic_stack(*, clock: Clock | None = None) -> Iterator[Stack]:
+    """The whole stack over a folder of its own, with limits that runs meet soon; under `clock`, if one is given."""
     with tempfile.TemporaryDirectory(prefix="planasonix-chaos-", ignore_cleanup_errors=True) as folder:
-        write_pipelines(Path(folder) / "pipelines")
+        write_pipelines(Path(folder) / "pipelines", clock_is_set=clock is not None)
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PLUGIN), os.environ.get("PYTHONPATH")])),
             "PLANASONIX_RATE_LIMIT": "1000000/minute",
             "PLANASONIX_MEMORY_LIMIT": "100MB",
             "PLANASONIX_THREADS": "1",
+            **(clock.environment if clock else {}),
         }
         environment.pop("PLANASONIX_POSTGRES_URL", None)
-        stack = Stack(Path(folder), environment=environment)
+        stack = Stack(Path(folder), environment=environment, planasonix=STACK_COMMAND if clock else (PLANASONIX,))
         try:
             yield stack
         finally:
@@ -56,14 +59,20 @@ def play(
     seed: int,
     seconds: float,
     seconds_to_settle: float = SECONDS_TO_SETTLE,
+    clock: Clock | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> History:
-    """Play bursts until so many seconds are over, at least one; return all that has happened."""
+    """Play bursts until so many seconds are over, at least one; return all that has happened.
+
+    `clock`: one to put the stack under, and to set; without it, the clock is left alone.
+    """
     history = History()
     chance = random.Random(seed)  # noqa: S311
-    with chaotic_stack() as stack:
-        saboteur = Saboteur(stack, chance)
+    with chaotic_stack(clock=clock) as stack:
+        saboteur = Saboteur(stack, chance, clock=clock)
         _set_up(stack, saboteur)
+        if clock is not None:
+            _check_clock(saboteur, clock)
         truth = Truth(stack, saboteur, history)
         with Callers(stack, history, seed=seed) as callers:
             began = time.monotonic()
@@ -81,6 +90,9 @@ def play(
                     f"burst {number}: {sum(history.faults.values())} faults, {len(history.runs)} runs,"
                     f" settled after {history.settled_after[-1]:.1f} s, {len(history.violations)} violations"
                 )
+            if saboteur.set_right():
+                _start_fresh_run(stack, history)
+                truth.check()
         if history.violations:
             history.timeline += ["", *_logs(stack)]
     return history
@@ -102,6 +114,17 @@ def _set_up(stack: Stack, saboteur: Saboteur) -> None:
     host.terminate()  # the next one reads this
     wait_until(lambda: saboteur.part("host") not in (host, None), what=stack.told)
     stack.run_once()  # by that one
+
+
+def _check_clock(saboteur: Saboteur, clock: Clock) -> None:
+    """See that the database, which is the farthest from us, has the clock that is set."""
+    clock.set(_SECONDS_OF_TRIAL)
+    with closing(psycopg2.connect(saboteur.postgres_url())) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        row = cursor.fetchone()
+        assert row is not None
+        assert abs(row[0] - time.time() - _SECONDS_OF_TRIAL) < _SECONDS_OF_TRIAL / 2, "Postgres has another clock"
+    clock.set(0)
 
 
 def _burst(saboteur: Saboteur, chance: random.Random, history: History) -> None:

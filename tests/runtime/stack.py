@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,21 @@ edges:
 class Stack:
     """`planasonix up` on free ports, over a folder of its own with the pipeline `copy`."""
 
-    def __init__(self, folder: Path, *, port: int = 0, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        environment: dict[str, str] | None = None,
+        planasonix: Sequence[str] = (PLANASONIX,),
+    ) -> None:
         self.state = folder / "state"
         self.pipelines = folder / "pipelines"
         self.pipelines.mkdir(exist_ok=True)
         (self.pipelines / "in.csv").write_text("id,name\n1,a\n2,b\n")
         (self.pipelines / "copy.yaml").write_text(COPY)
         self.errors = folder / "errors.log"
-        command = [PLANASONIX, "up", "--json", "--port", str(port), "--dagster-port", "0"]
+        command = [*planasonix, "up", "--json", "--port", str(port), "--dagster-port", "0"]
         command += ["--state", str(self.state), "--pipelines", str(self.pipelines)]
         with self.errors.open("a") as errors:
             self.process = subprocess.Popen(
