@@ -130,11 +130,12 @@ class Callers:
             if run.run_id:
                 asked_at = self._history.now()
                 answer = self._call(http, "GET", f"/api/runs/{run.run_id}")
-                if answer is not None:
-                    said = answer.json()
-                    self._history.see(run, said["status"], asked_at=asked_at)
-                    if said["error"] is not None and said["error"]["code"] == "timeout":
-                        self._history.violate(f"{run.pipeline.name} {run.run_id} is said to have taken too long")
+                if answer is None:
+                    continue  # what the API said before may have become untrue, which it can't tell now
+                said = answer.json()
+                self._history.see(run, said["status"], asked_at=asked_at)
+                if said["error"] is not None and said["error"]["code"] == "timeout":
+                    self._history.violate(f"{run.pipeline.name} {run.run_id} is said to have taken too long")
                 self._look_for_process(run)
 
     def _look_for_process(self, run: AskedRun) -> None:
