@@ -49,7 +49,7 @@ def main() -> None:
 def _clock(folder: Path, *, say: Callable[[str], None]) -> Clock | None:
     folder.chmod(0o711)  # Postgres has a user of its own
     try:
-        return make_clock(folder, install=True)
+        return make_clock(folder)
     except NoClockError as error:
         say(f"The clock of the stack is left alone: {error}.")
         return None

@@ -52,26 +52,26 @@ class Clock:
         self._ahead.value = ahead * _NANOSECONDS
 
 
-def make_clock(folder: Path, *, install: bool = False) -> Clock:
+def make_clock(folder: Path) -> Clock:
     """Return a clock whose files lie in this folder; `NoClockError` where there can be none.
 
-    `install`: whether to install Debian's compiler if there is none.
+    It takes a C compiler: Debian's is installed if there is none.
     """
     if not sys.platform.startswith("linux"):
         raise NoClockError("that takes Linux")
     library = folder / "clock.so"
-    command = [_compiler(install=install), "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE)]
+    command = [_compiler(), "-shared", "-fPIC", "-O2", "-o", str(library), str(SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoClockError(f"{SOURCE.name} does not compile here: {done.stderr.strip()[:300]}")
     return Clock(folder, library=library)
 
 
-def _compiler(*, install: bool) -> str:
+def _compiler() -> str:
     for name in _COMPILERS:
         if found := shutil.which(name):
             return found
-    if not install or os.geteuid() != 0 or not shutil.which("apt-get"):
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise NoClockError("there is no C compiler")
     for words in (("update",), ("install", "--yes", "--no-install-recommends", "gcc", "libc6-dev")):
         if subprocess.run(["apt-get", "--quiet", *words], capture_output=True, check=False).returncode:
