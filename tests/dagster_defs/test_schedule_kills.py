@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
 from planasonix_orchestrator.contract.slices import format_moment
 from planasonix_orchestrator.dagster_defs.schedules.policy import GRACE
 from planasonix_orchestrator.dagster_defs.schedules.times import Rhythm
 from tests.dagster_defs.scheduling import opened_scheduler, scheduled
+
+pytestmark = pytest.mark.stack  # it works for seconds
 
 BEGIN, END = "2025-03-15T00:00", "2025-04-14T23:00"
 SEED, MOST_LOOKS = 7, 12
