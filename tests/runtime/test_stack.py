@@ -235,14 +235,13 @@ def arguments_of(stack: Stack) -> list[str]:
     return seen
 
 
-def test_it_stops_clean_even_when_killed_and_starts_with_its_history(tmp_path: Path) -> None:
+def test_it_stops_clean_even_when_killed_and_starts_with_its_history(stack: Stack) -> None:
     """SIGTERM ends everything within 10 s, SIGKILL of the supervisor too; the next start tells the runs of before."""
-    first = Stack(tmp_path)
-    run_id = first.run_once()
-    first.end(by=signal.SIGKILL)
-    second = Stack(tmp_path)
+    run_id = stack.run_once()
+    stack.end(by=signal.SIGKILL)  # this test is the last: the shared stack has served
+    second = Stack(stack.state.parent)
     assert second.status(run_id) == "succeeded"
-    assert (first.first_key is not None, second.first_key) == (True, None)
+    assert (stack.first_key is not None, second.first_key) == (True, None)
     pids = {process.pid for process in second.processes()}
     assert second.end() < 10
     assert second.process.returncode == 0
