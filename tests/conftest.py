@@ -1,6 +1,7 @@
 """Fixtures that several rooms need: a real Postgres, and a temporary folder that it can reach."""
 
 import gc
+import json
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -104,6 +105,39 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield server.url()
         finally:
             server.stop()
+
+
+@contextmanager
+def database(server: str, *, like: str = "template1") -> Iterator[str]:
+    """A database of one's own, a copy of another, while the block runs; its URL."""
+    name = f"test_{uuid4().hex}"
+    with superuser(server) as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+    yield server.replace("/postgres?", f"/{name}?")
+    with superuser(server) as cursor:
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def dagster_tables(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database with Dagster's tables, as Dagster makes them: copying them is ten times as fast."""
+    from dagster import DagsterInstance  # not where a test needs nothing of it
+
+    home, name = tmp_path_factory.mktemp("tables"), "dagster_tables"
+    with superuser(postgres_server) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    storage = {"postgres": {"postgres_url": postgres_server.replace("/postgres?", f"/{name}?")}}
+    (home / "dagster.yaml").write_text(json.dumps({"storage": storage, "telemetry": {"enabled": False}}))
+    with DagsterInstance.from_config(str(home)) as instance:
+        assert instance.get_runs_count() == 0
+    return name
+
+
+@pytest.fixture
+def dagster_url(postgres_server: str, dagster_tables: str) -> Iterator[str]:
+    """The URL of a database of the test's own with Dagster's tables."""
+    with database(postgres_server, like=dagster_tables) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -23,7 +22,7 @@ from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage, open_storage
 from tests.api.serving import serve
 from tests.api.waiting import wait_until
-from tests.conftest import superuser
+from tests.conftest import database
 
 # Tests send more requests, and more wrong credentials, than a client should.
 MANY = "1000000000/day"
@@ -48,12 +47,10 @@ def dagster_home(folder: Path, *, url: str, coordinator: str = DAGSTERS_QUEUE) -
 
 
 @pytest.fixture(scope="session")
-def database_url(postgres_server: str) -> str:
+def database_url(postgres_server: str, dagster_tables: str) -> Iterator[str]:
     """The database that the tests of this folder share; each looks only at runs of its own making."""
-    name = f"api_{uuid4().hex}"
-    with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+    with database(postgres_server, like=dagster_tables) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -29,17 +29,17 @@ from tests.conftest import superuser
 
 
 @pytest.fixture
-def own_instance(tmp_path: Path, postgres_url: str) -> Iterator[DagsterInstance]:
+def own_instance(tmp_path: Path, dagster_url: str) -> Iterator[DagsterInstance]:
     """A Dagster of the test's own, in which nothing has happened yet."""
-    with dagster_home(tmp_path, url=postgres_url) as instance:
+    with dagster_home(tmp_path, url=dagster_url) as instance:
         instance.get_runs_count()
         yield instance
 
 
 @pytest.fixture
-def own_client(own_instance: DagsterInstance, tmp_path: Path, postgres_url: str) -> Iterator[httpx.Client]:
+def own_client(own_instance: DagsterInstance, tmp_path: Path, dagster_url: str) -> Iterator[httpx.Client]:
     """The API over it, without a code server."""
-    with serving(ApiSettings(postgres_url=postgres_url, dagster_home=str(tmp_path), code_server_port=1)) as client:
+    with serving(ApiSettings(postgres_url=dagster_url, dagster_home=str(tmp_path), code_server_port=1)) as client:
         yield client
 
 
@@ -85,7 +85,7 @@ def test_readiness_tells_a_daemon_that_never_was_from_one_that_is_gone(
 
 
 def test_readiness_misses_a_run_host_that_runs_wait_for(
-    own_client: httpx.Client, own_instance: DagsterInstance, postgres_url: str, tmp_path: Path
+    own_client: httpx.Client, own_instance: DagsterInstance, dagster_url: str, tmp_path: Path
 ) -> None:
     """Where a run host is to take runs from the queue, one must be at work: it listens."""
     launcher = "run_launcher: {module: planasonix_orchestrator.run_host.launcher, class: RunHostLauncher}\n"
@@ -93,16 +93,16 @@ def test_readiness_misses_a_run_host_that_runs_wait_for(
         file.write(launcher)
     beat(own_instance, at=datetime.now(UTC))
     assert "runs would stay queued" in reasons(own_client)["runHost"]
-    with closing(psycopg2.connect(postgres_url, application_name=RUN_HOST_CONNECTION)):
+    with closing(psycopg2.connect(dagster_url, application_name=RUN_HOST_CONNECTION)):
         assert reasons(own_client).keys() == {"codeLocation"}
 
 
 def test_readiness_names_an_unknown_schema(
-    own_client: httpx.Client, own_instance: DagsterInstance, postgres_url: str
+    own_client: httpx.Client, own_instance: DagsterInstance, dagster_url: str
 ) -> None:
     """Tables of another Dagster are named with their revision, not taken for a database that is away."""
     beat(own_instance, at=datetime.now(UTC))
-    with superuser(postgres_url) as cursor:
+    with superuser(dagster_url) as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = 'of the future'")
     told = reasons(own_client)
     assert told.keys() == {"schema", "codeLocation"}
@@ -121,7 +121,7 @@ def figures(client: httpx.Client) -> dict[tuple[str, str], float]:
     }
 
 
-def test_runs_are_counted_by_status(own_instance: DagsterInstance, postgres_url: str) -> None:
+def test_runs_are_counted_by_status(own_instance: DagsterInstance, dagster_url: str) -> None:
     """What waits, goes on or is being canceled now, and what has ended within a day; and since when the oldest wait."""
     statuses = (
         DagsterRunStatus.NOT_STARTED,
@@ -133,13 +133,13 @@ def test_runs_are_counted_by_status(own_instance: DagsterInstance, postgres_url:
         DagsterRunStatus.FAILURE,
     )
     runs = [make_run(own_instance, status=status) for status in statuses]
-    with superuser(postgres_url) as cursor:
+    with superuser(dagster_url) as cursor:
         ago = "UPDATE runs SET {column} = {column} - interval '{hours} hours' WHERE run_id = %s"
         cursor.execute(ago.format(column="create_timestamp", hours=1), (runs[0].run_id,))
         cursor.execute(ago.format(column="update_timestamp", hours=2), (runs[3].run_id,))
         cursor.execute(ago.format(column="update_timestamp", hours=25), (runs[6].run_id,))
     now = datetime.now(UTC)
-    with open_storage(postgres_url) as storage:
+    with open_storage(dagster_url) as storage:
         gauges = storage.gauges(now=now)
     assert gauges.runs == {"queued": 2, "running": 1, "canceling": 1, "succeeded": 1, "failed": 1, "canceled": 0}
     assert gauges.oldest_queued_at is not None
@@ -149,12 +149,12 @@ def test_runs_are_counted_by_status(own_instance: DagsterInstance, postgres_url:
 
 
 def test_metrics_tell_of_runs_and_the_daemon(
-    own_client: httpx.Client, own_instance: DagsterInstance, postgres_url: str
+    own_client: httpx.Client, own_instance: DagsterInstance, dagster_url: str
 ) -> None:
     """Counts by status, and ages in seconds."""
     waiting = make_run(own_instance, status=DagsterRunStatus.NOT_STARTED)
     make_run(own_instance, status=DagsterRunStatus.SUCCESS)
-    with superuser(postgres_url) as cursor:
+    with superuser(dagster_url) as cursor:
         ago = "UPDATE runs SET create_timestamp = create_timestamp - interval '1 hour' WHERE run_id = %s"
         cursor.execute(ago, (waiting.run_id,))
     beat(own_instance, at=datetime.now(UTC) - timedelta(seconds=50))
@@ -175,10 +175,10 @@ def test_metrics_of_a_record_without_runs(own_client: httpx.Client) -> None:
     assert ("planasonix_daemon_heartbeat_age_seconds", "") not in found
 
 
-def test_metrics_while_the_database_is_away(own_client: httpx.Client, postgres_url: str, postgres_server: str) -> None:
+def test_metrics_while_the_database_is_away(own_client: httpx.Client, dagster_url: str, postgres_server: str) -> None:
     """No key can be checked then, so that nobody comes in; back in full when Postgres is."""
     own_client.get("/api/runs")
-    name = str(make_url(postgres_url).database)
+    name = str(make_url(dagster_url).database)
     with superuser(postgres_server) as cursor:
         cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))

@@ -259,10 +259,10 @@ def home_with_coordinator(folder: Path, *, url: str) -> Iterator[DagsterInstance
         yield instance
 
 
-def test_another_coordinator_is_told_once(settings: ApiSettings, postgres_url: str, tmp_path: Path) -> None:
+def test_another_coordinator_is_told_once(settings: ApiSettings, dagster_url: str, tmp_path: Path) -> None:
     """A coordinator of any kind gets each run, with parallel requests of one key too."""
-    own = replace(settings, postgres_url=postgres_url, dagster_home=str(tmp_path))
-    with home_with_coordinator(tmp_path, url=postgres_url) as instance, serving(own) as client:
+    own = replace(settings, postgres_url=dagster_url, dagster_home=str(tmp_path))
+    with home_with_coordinator(tmp_path, url=dagster_url) as instance, serving(own) as client:
         with ThreadPoolExecutor(10) as pool:
             sent = [pool.submit(client.post, CRM, headers=keyed("k-told")) for _ in range(10)]
             (run_id,) = {each.result().json()["runId"] for each in sent}
@@ -273,13 +273,13 @@ def test_another_coordinator_is_told_once(settings: ApiSettings, postgres_url: s
 
 
 def test_a_run_that_was_left_before_the_queue_is_queued_by_a_replay(
-    settings: ApiSettings, postgres_url: str, tmp_path: Path
+    settings: ApiSettings, dagster_url: str, tmp_path: Path
 ) -> None:
     """As a crash between creating and queueing leaves it; who asks again gets that run, and it will run."""
-    own = replace(settings, postgres_url=postgres_url, dagster_home=str(tmp_path))
-    with home_with_coordinator(tmp_path, url=postgres_url) as instance, serving(own) as client:
+    own = replace(settings, postgres_url=dagster_url, dagster_home=str(tmp_path))
+    with home_with_coordinator(tmp_path, url=dagster_url) as instance, serving(own) as client:
         run_id = client.post(CRM, headers=keyed("k-crash")).json()["runId"]
-        with superuser(postgres_url) as cursor:
+        with superuser(dagster_url) as cursor:
             cursor.execute("UPDATE runs SET status = 'NOT_STARTED'")
             cursor.execute("DELETE FROM event_logs")
         again = client.post(CRM, headers=keyed("k-crash"))
@@ -290,12 +290,12 @@ def test_a_run_that_was_left_before_the_queue_is_queued_by_a_replay(
         assert len(instance.all_logs(run.run_id)) == 1
 
 
-def test_a_canceled_run_is_not_queued_by_a_replay(settings: ApiSettings, postgres_url: str, tmp_path: Path) -> None:
+def test_a_canceled_run_is_not_queued_by_a_replay(settings: ApiSettings, dagster_url: str, tmp_path: Path) -> None:
     """What was canceled before it was queued stays so."""
-    own = replace(settings, postgres_url=postgres_url, dagster_home=str(tmp_path))
-    with home_with_coordinator(tmp_path, url=postgres_url), serving(own) as client:
+    own = replace(settings, postgres_url=dagster_url, dagster_home=str(tmp_path))
+    with home_with_coordinator(tmp_path, url=dagster_url), serving(own) as client:
         run_id = client.post(CRM, headers=keyed("k-gone")).json()["runId"]
-        with superuser(postgres_url) as cursor:
+        with superuser(dagster_url) as cursor:
             cursor.execute("UPDATE runs SET status = 'NOT_STARTED'")
         client.delete(f"/api/runs/{run_id}")
         assert client.post(CRM, headers=keyed("k-gone")).json()["status"] == "canceled"
@@ -307,12 +307,12 @@ def test_the_id_of_a_keyed_run_follows_from_the_key(client: httpx.Client) -> Non
     assert answer.json()["runId"] == encode_run_id(run_id_of_key("pl_crm", "k-id"))
 
 
-def test_snapshots_that_were_lost_are_stored_again(settings: ApiSettings, postgres_url: str, tmp_path: Path) -> None:
+def test_snapshots_that_were_lost_are_stored_again(settings: ApiSettings, dagster_url: str, tmp_path: Path) -> None:
     """As when Dagster's database was replaced under the running service: the next start just works."""
-    own = replace(settings, postgres_url=postgres_url, dagster_home=str(tmp_path))
-    with dagster_home(tmp_path, url=postgres_url) as instance, serving(own) as client:
+    own = replace(settings, postgres_url=dagster_url, dagster_home=str(tmp_path))
+    with dagster_home(tmp_path, url=dagster_url) as instance, serving(own) as client:
         assert client.post(CRM).status_code == 202
-        with superuser(postgres_url) as cursor:
+        with superuser(dagster_url) as cursor:
             cursor.execute("DELETE FROM runs")
             cursor.execute("DELETE FROM snapshots")
         run = run_of(instance, client.post(CRM))

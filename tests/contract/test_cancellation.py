@@ -18,7 +18,7 @@ from planasonix_orchestrator.contract import cancellation, tags
 from planasonix_orchestrator.contract.cancellation import CHANNEL, has_intent, read_open_intents, store_intent
 from tests.api.conftest import dagster_home
 from tests.api.waiting import wait_until
-from tests.conftest import superuser
+from tests.conftest import database
 
 # Which a queued run must have.
 SERVER = GrpcServerCodeLocationOrigin("127.0.0.1", port=1, location_name="planasonix")
@@ -32,11 +32,9 @@ def nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def database_url(postgres_server: str) -> str:
-    name = f"cancellation_{uuid4().hex}"
-    with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+def database_url(postgres_server: str, dagster_tables: str) -> Iterator[str]:
+    with database(postgres_server, like=dagster_tables) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -240,13 +240,13 @@ def test_environments_and_limits_are_published(folder: Path) -> None:
 
 
 @pytest.fixture
-def instance(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagsterInstance]:
+def instance(tmp_path: Path, dagster_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DagsterInstance]:
     """An instance that other processes can open."""
     home = tmp_path / "home"
     home.mkdir()
     config = {"storage": {"postgres": {"postgres_url": {"env": "SOME_POSTGRES_URL"}}}, "telemetry": {"enabled": False}}
     (home / "dagster.yaml").write_text(json.dumps(config))
-    monkeypatch.setenv("SOME_POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("SOME_POSTGRES_URL", dagster_url)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with DagsterInstance.from_config(str(home)) as instance:
         yield instance

@@ -24,7 +24,7 @@ from planasonix_orchestrator.dagster_defs.executor import build_executor
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.nodes.base import NodeContext, Source
 from planasonix_orchestrator.nodes.destinations.csv import CsvDestination
-from tests.conftest import superuser
+from tests.conftest import database
 from tests.dagster_defs.nodes import NoConfig, NumbersConfig, build_catalog
 from tests.dagster_defs.pipelines import Document, causes_of, document, job_of, node, settings_of
 
@@ -61,18 +61,16 @@ class Endless(Source[NumbersConfig]):
 
 
 @pytest.fixture(scope="module")
-def instance(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
+def instance(
+    postgres_server: str, dagster_tables: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DagsterInstance]:
     """An instance with real storage and pooled connections, for all tests: each looks at its own run only."""
     home = tmp_path_factory.mktemp("home")
-    with superuser(postgres_server) as cursor:
-        cursor.execute("CREATE DATABASE executor")
-    storage = {"postgres": {"postgres_url": postgres_server.replace("/postgres?", "/executor?")}}
-    (home / "dagster.yaml").write_text(json.dumps({"storage": storage}))
-    with DagsterInstance.from_config(str(home)) as instance:
-        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
-        yield instance
-    with superuser(postgres_server) as cursor:
-        cursor.execute("DROP DATABASE executor WITH (FORCE)")
+    with database(postgres_server, like=dagster_tables) as url:
+        (home / "dagster.yaml").write_text(json.dumps({"storage": {"postgres": {"postgres_url": url}}}))
+        with DagsterInstance.from_config(str(home)) as instance:
+            instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
+            yield instance
 
 
 class Execution:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.ids import encode_run_id
-from tests.conftest import superuser
+from tests.conftest import database
 from tests.dagster_defs.pipelines import document, node
 from tests.dagster_defs.scheduling import Scheduler, moment, opened_scheduler, scheduled
 from tests.dagster_defs.test_repository import repository_of
@@ -25,13 +25,14 @@ MISSED = ["2025-01-01T02:00:00Z", "2025-01-01T03:00:00Z", "2025-01-01T04:00:00Z"
 
 
 @pytest.fixture(scope="module")
-def _scheduler(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Scheduler]:
-    """The scheduler of all tests, since Dagster takes its time to make tables."""
-    name = f"schedules_{uuid4().hex}"
-    with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    url = postgres_server.replace("/postgres?", f"/{name}?")
-    with opened_scheduler(tmp_path_factory.mktemp("scheduler"), postgres_url=url) as scheduler:
+def _scheduler(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: str, dagster_tables: str
+) -> Iterator[Scheduler]:
+    """The scheduler of all tests."""
+    with (
+        database(postgres_server, like=dagster_tables) as url,
+        opened_scheduler(tmp_path_factory.mktemp("scheduler"), postgres_url=url) as scheduler,
+    ):
         yield scheduler
 
 

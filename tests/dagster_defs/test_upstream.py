@@ -25,7 +25,7 @@ from dagster import (
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.upstream import UpstreamCursor
 from planasonix_orchestrator.dagster_defs.sensors import upstream
-from tests.conftest import superuser
+from tests.conftest import database
 from tests.dagster_defs.pipelines import document, node
 from tests.dagster_defs.test_repository import repository_of
 
@@ -85,17 +85,15 @@ def entry(run_id: str, how: str) -> EventLogEntry:
 
 
 @pytest.fixture(scope="module")
-def record(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
+def record(postgres_server: str, dagster_tables: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Record]:
     """A record that the tests of this module share; each has pipelines of its own."""
     home = tmp_path_factory.mktemp("dagster")
-    with superuser(postgres_server) as cursor:
-        cursor.execute("CREATE DATABASE upstream")
-    url = postgres_server.replace("/postgres?", "/upstream?")
-    (home / "dagster.yaml").write_text(
-        f'storage: {{postgres: {{postgres_url: "{url}"}}}}\ntelemetry: {{enabled: false}}'
-    )
-    with DagsterInstance.from_config(str(home)) as instance:
-        yield Record(instance, url)
+    with database(postgres_server, like=dagster_tables) as url:
+        (home / "dagster.yaml").write_text(
+            f'storage: {{postgres: {{postgres_url: "{url}"}}}}\ntelemetry: {{enabled: false}}'
+        )
+        with DagsterInstance.from_config(str(home)) as instance:
+            yield Record(instance, url)
 
 
 class Watch:

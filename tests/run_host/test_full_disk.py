@@ -16,14 +16,14 @@ ROWS = 3_000_000
 
 
 def test_a_run_that_fills_the_disk_fails_and_leaves_nothing(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dagster_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so, the file that was there before is as it was, the space is free again, and the next run succeeds."""
     monkeypatch.setenv("PLANASONIX_MEMORY_LIMIT", "60MB")
     spill = tmp_path / "state/spill"
     mapped = [] if os.getuid() == 0 else ["--map-root-user"]  # who is not root may mount as one in the namespace
     wrapper = ["unshare", *mapped, "--mount", "sh", "-c", _MOUNT, str(spill)]
-    with hosted(tmp_path, postgres_url=postgres_url, wrapper=wrapper) as host:
+    with hosted(tmp_path, postgres_url=dagster_url, wrapper=wrapper) as host:
         written = host.settings.pipelines / "out.csv"
         written.write_text("as before")
         run_id = host.submit(sorting(ROWS))

@@ -20,9 +20,9 @@ DAGSTERS_QUEUE = "{module: dagster.core.run_coordinator, class: QueuedRunCoordin
 DAGSTERS_LAUNCHER = "run_launcher: {module: dagster, class: DefaultRunLauncher}\n"
 
 
-def test_a_queue_of_others_is_left_to_them(tmp_path: Path, postgres_url: str) -> None:
+def test_a_queue_of_others_is_left_to_them(tmp_path: Path, dagster_url: str) -> None:
     """Where Dagster's own coordinator has the queue, the host starts what that lets through, and only that."""
-    with hosted(tmp_path, postgres_url=postgres_url, coordinator=DAGSTERS_QUEUE) as host:
+    with hosted(tmp_path, postgres_url=dagster_url, coordinator=DAGSTERS_QUEUE) as host:
         waiting = host.submit(pipeline("waiting"))
         run = host.create(pipeline("through"))
         ready = host.create(pipeline("ready"))
@@ -34,9 +34,9 @@ def test_a_queue_of_others_is_left_to_them(tmp_path: Path, postgres_url: str) ->
         assert host.until(waiting) == "CANCELED"
 
 
-def test_without_our_launcher_there_is_nothing_to_host(tmp_path: Path, postgres_url: str) -> None:
+def test_without_our_launcher_there_is_nothing_to_host(tmp_path: Path, dagster_url: str) -> None:
     """A host that is started beside another launcher ends, and says why, instead of starting runs a second time."""
-    with hosted(tmp_path, postgres_url=postgres_url) as host:
+    with hosted(tmp_path, postgres_url=dagster_url) as host:
         host.kill()
         file = host.settings.dagster_home / "dagster.yaml"
         head, _, _ = file.read_text().partition("run_launcher:")
@@ -54,8 +54,8 @@ def test_without_our_launcher_there_is_nothing_to_host(tmp_path: Path, postgres_
 
 
 @pytest.fixture
-def host(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
-    with hosted(tmp_path, postgres_url=postgres_url) as one:
+def host(tmp_path: Path, dagster_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
+    with hosted(tmp_path, postgres_url=dagster_url) as one:
         monkeypatch.setenv("DAGSTER_HOME", str(one.settings.dagster_home))
         yield one
 

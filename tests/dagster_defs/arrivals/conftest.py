@@ -8,15 +8,13 @@ from dagster import DagsterInstance
 
 from planasonix_orchestrator.dagster_defs.sensors.arrivals.record import Connect
 from tests.api.conftest import OUR_QUEUE, dagster_home
-from tests.conftest import superuser
+from tests.conftest import database
 
 
 @pytest.fixture(scope="session")
-def database_url(postgres_server: str) -> str:
-    name = f"arrivals_{uuid4().hex}"
-    with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+def database_url(postgres_server: str, dagster_tables: str) -> Iterator[str]:
+    with database(postgres_server, like=dagster_tables) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
