@@ -35,20 +35,27 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 _ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "chaos", "commands", "notifier", "run_host"})
 # The longest files, which begin first: one that began last would keep a single process waiting for it.
 _LONGEST_FIRST = (
-    "test_cancel_matrix.py",
-    "test_chaos.py",
     "test_stack.py",
     "test_openapi_fuzzing.py",
+    "test_chaos.py",
+    "test_cancel_matrix.py",
+    "test_host.py",
     "test_demo.py",
+    "test_child_runs.py",
     "test_log_output.py",
+    "test_schedule_kills.py",
     "test_up.py",
+    "test_runs.py",
     "test_definitions.py",
     "test_serve.py",
     "test_kills.py",
-    "test_schedule_kills.py",
-    "test_schedules.py",
-    "test_runs.py",
     "test_readers.py",
+    "test_interruption.py",
+    "test_executor.py",
+    "test_wheel.py",
+    "test_imports.py",
+    "test_schema.py",
+    "test_schedules.py",
 )
 
 
