@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.stack  # it works for seconds
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "third_party_node"
 
 PROGRAM = """

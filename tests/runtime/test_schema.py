@@ -12,6 +12,8 @@ from planasonix_orchestrator.runtime.parts import write_dagster_home
 from planasonix_orchestrator.runtime.schema import make_schema
 from planasonix_orchestrator.settings import Settings
 
+pytestmark = pytest.mark.stack  # they work for seconds
+
 
 @pytest.fixture
 def environment(tmp_path: Path, postgres_url: str) -> Mapping[str, str]:
