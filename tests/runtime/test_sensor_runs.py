@@ -26,7 +26,7 @@ from planasonix_orchestrator.run_host.queue import RunQueue
 from planasonix_orchestrator.runtime import sensor_runs
 from planasonix_orchestrator.runtime.sensor_runs import TakesNewRuns, in_bulk
 from tests.api.conftest import DAGSTERS_QUEUE, OUR_QUEUE, dagster_home
-from tests.conftest import superuser
+from tests.conftest import database
 
 _LOCATION = """
 import json
@@ -81,12 +81,8 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, *, postgres_server: str, coordinator: str) -> Iterator[Daemon]:
-    """A daemon with a record of its own."""
-    name = f"sensor_runs_{uuid4().hex}"
-    with superuser(postgres_server) as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-    url = postgres_server.replace("/postgres?", f"/{name}?")
+def daemon(folder: Path, *, url: str, coordinator: str) -> Iterator[Daemon]:
+    """A daemon whose record is in the database at `url`."""
     (folder / "pipelines").mkdir()
     (folder / "pipelines/environments.yaml").write_text("environments: {test: {name: Test}}")
     for each in ("one", "two"):
@@ -108,8 +104,11 @@ def daemon(folder: Path, *, postgres_server: str, coordinator: str) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Daemon]:
-    with daemon(tmp_path_factory.mktemp("ours"), postgres_server=postgres_server, coordinator=OUR_QUEUE) as one:
+def shared(tmp_path_factory: pytest.TempPathFactory, postgres_server: str, dagster_tables: str) -> Iterator[Daemon]:
+    with (
+        database(postgres_server, like=dagster_tables) as url,
+        daemon(tmp_path_factory.mktemp("ours"), url=url, coordinator=OUR_QUEUE) as one,
+    ):
         yield one
 
 
@@ -237,9 +236,9 @@ def test_what_is_not_a_pipeline_is_left_to_dagster(ours: Daemon, bulk: None) -> 
     assert Counter(run.job_name for run in made) == {"foreign": 1, "one": 1}
 
 
-def test_another_queue_is_left_to_dagster(tmp_path: Path, postgres_server: str, bulk: None) -> None:
+def test_another_queue_is_left_to_dagster(tmp_path: Path, dagster_url: str, bulk: None) -> None:
     """It has its own way to take runs."""
-    with daemon(tmp_path, postgres_server=postgres_server, coordinator=DAGSTERS_QUEUE) as theirs:
+    with daemon(tmp_path, url=dagster_url, coordinator=DAGSTERS_QUEUE) as theirs:
         assert not isinstance(theirs.instance.run_coordinator, TakesNewRuns)
         (run,) = theirs.ask(asking("a"))
         assert run.status is DagsterRunStatus.QUEUED
