@@ -24,6 +24,11 @@ def format_unix(seconds: float) -> str:
     return _second(whole) + _FRACTIONS[milliseconds]
 
 
+def format_span(start: float, end: float) -> int | float:
+    """Return the seconds between two moments in unix seconds, 0 if the end comes first, as `format_seconds` does."""
+    return format_seconds(max(round(end * 1_000_000) - round(start * 1_000_000), 0) / 1_000_000)
+
+
 @lru_cache(maxsize=4096)  # many lines of a log are of the same second
 def _second(whole: int) -> str:
     return datetime.fromtimestamp(whole, UTC).isoformat()[:19]

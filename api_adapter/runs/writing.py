@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
-from api_adapter.storage import Attempt, EventError, NodeRecord, RunRecord
-from api_adapter.timestamps import format_seconds, format_unix
+from api_adapter.storage import Attempt, EventError, ListedRun, NodeRecord
+from api_adapter.timestamps import format_seconds, format_span, format_unix
 from planasonix_orchestrator.contract import metadata
+from planasonix_orchestrator.contract.ids import api_run_id
 
 _METRICS = (
     ("rowsIn", metadata.ROWS_IN),
@@ -24,9 +25,10 @@ _METRICS = (
 )
 
 
-def write_runs(runs: Sequence[RunRecord], *, cursor: str | None, now: datetime) -> bytes:
+def write_runs(runs: Sequence[ListedRun], *, cursor: str | None, now: datetime) -> bytes:
     """Return a `RunList`."""
-    return orjson.dumps({"data": [_run(run, now=now) for run in runs], "meta": {"cursor": cursor}})
+    at = now.timestamp()
+    return orjson.dumps({"data": [_run(run, now=at) for run in runs], "meta": {"cursor": cursor}})
 
 
 def write_nodes(nodes: Sequence[NodeRecord], *, run_id: str, now: datetime) -> bytes:
@@ -34,15 +36,16 @@ def write_nodes(nodes: Sequence[NodeRecord], *, run_id: str, now: datetime) -> b
     return orjson.dumps({"runId": run_id, "nodes": [_node(node, now=now) for node in nodes]})
 
 
-def _run(run: RunRecord, *, now: datetime) -> dict[str, Any]:
+def _run(run: ListedRun, *, now: float) -> dict[str, Any]:
+    _position, dagster_id, pipeline_id, status, trigger, started, finished = run
     return {
-        "id": run.id,
-        "pipelineId": run.pipeline_id,
-        "status": run.status,
-        "trigger": run.trigger,
-        "startedAt": _moment(run.started_at),
-        "finishedAt": _moment(run.finished_at),
-        "durationSeconds": _seconds(run.started_at, run.finished_at or now),
+        "id": api_run_id(dagster_id),
+        "pipelineId": pipeline_id,
+        "status": status,
+        "trigger": trigger,
+        "startedAt": None if started is None else format_unix(started),
+        "finishedAt": None if finished is None else format_unix(finished),
+        "durationSeconds": None if started is None else format_span(started, now if finished is None else finished),
     }
 
 

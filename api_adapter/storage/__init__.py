@@ -42,6 +42,7 @@ from api_adapter.storage.positions import LogPosition
 from api_adapter.storage.runs import (
     FINISHED,
     STATUSES,
+    ListedRun,
     RunFilter,
     RunRecord,
     RunRequest,
@@ -73,6 +74,7 @@ __all__ = [
     "EventError",
     "FireRecord",
     "Gauges",
+    "ListedRun",
     "LogFilter",
     "LogLevel",
     "LogLine",
@@ -119,7 +121,7 @@ class Storage:
         self._graphs = GraphReader()
         self._checked = False
 
-    def list_runs(self, filter_by: RunFilter, *, limit: int, below: int | None = None) -> Sequence[RunRecord]:
+    def list_runs(self, filter_by: RunFilter, *, limit: int, below: int | None = None) -> Sequence[ListedRun]:
         """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`."""
         asked = partial(list_runs, outline=self._outline, filter_by=filter_by, limit=limit, below=below)
         at_once = partial(list_runs_at_once, outline=self._outline, filter_by=filter_by, limit=limit, below=below)

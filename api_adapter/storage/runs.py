@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice, takewhile
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -64,7 +64,7 @@ class RunRecord:
     @property
     def pipeline_id(self) -> str:
         """The pipeline's id; for a job that was not compiled by us it is derived from the job's name."""
-        return self.tags.get(tag_names.PIPELINE_ID) or PIPELINE_PREFIX + self.job_name
+        return _pipeline_id(self.tags, job_name=self.job_name)
 
     @property
     def pipeline_name(self) -> str:
@@ -97,6 +97,26 @@ class RunRecord:
         if self.started_at is None:
             return None
         return max(((self.finished_at or now) - self.started_at).total_seconds(), 0.0)
+
+
+class ListedRun(NamedTuple):
+    """A run as lists tell it, as `RunRecord` does; its times are unix seconds, as Dagster has them.
+
+    A page has up to 500 of them, of which whatever is not told would be read in vain.
+    """
+
+    position: int
+    dagster_id: str
+    pipeline_id: str
+    status: RunStatus
+    trigger: str
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def id(self) -> str:
+        """The run's id here."""
+        return api_run_id(self.dagster_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,27 +187,27 @@ class RunFilter:
 
 def list_runs(
     connection: Connection, *, outline: Outline, filter_by: RunFilter, limit: int, below: int | None = None
-) -> Sequence[RunRecord]:
+) -> Sequence[ListedRun]:
     """Return at most `limit` runs that pass the filter, newest first, starting under the position `below`.
 
     All statements must see the same snapshot of the database.
     """
     view = outline.fresh_view(connection)
     page = Page(connection, view=view, filter_by=filter_by, limit=limit, below=below)
-    return [_record(row) for row in page.fetch(_TOLD_NEWEST)]
+    return list(map(_listed, page.fetch(_LISTED)))
 
 
 def list_runs_at_once(
     connection: Connection, *, outline: Outline, filter_by: RunFilter, limit: int, below: int | None = None
-) -> Sequence[RunRecord] | None:
+) -> Sequence[ListedRun] | None:
     """Return what `list_runs` does, by a single statement; None if the outline turns out to be behind it."""
     view = outline.view()
     page = Page(connection, view=view, filter_by=filter_by, limit=limit, below=below)
     if filter_by.is_simple or not view.knows:
-        return [_record(row) for row in page.fetch(_TOLD_NEWEST)]
-    found = page.fetch(_TOLD_WITH_NEWS)
+        return list(map(_listed, page.fetch(_LISTED)))
+    found = page.fetch(_LISTED_WITH_NEWS)
     behind = found[0].news if found else view.has_news(connection)
-    return None if behind else [_record(row) for row in found]
+    return None if behind else list(map(_listed, found))
 
 
 def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
@@ -228,16 +248,20 @@ def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRec
 
 _COLUMNS = """id, run_id, pipeline_name, snapshot_id, status, create_timestamp, start_time, end_time"""
 
+_TOLD = """
+SELECT id, run_id, pipeline_name, status, start_time, end_time,
+       (SELECT json_object_agg(key, value ORDER BY tags.id)::text FROM run_tags AS tags
+        WHERE tags.run_id = page.run_id) AS tags{more}
+FROM ({runs}) AS page ORDER BY id DESC"""
+_NEWEST = "SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}"
+_LISTED = _TOLD.format(more="", runs=_NEWEST)
+_LISTED_WITH_NEWS = _TOLD.format(more=f", {NEWS}", runs=_NEWEST)
 # Dagster writes an aware time into a naive column, so that Postgres stores it in the session's time zone. This
 # session has the same one (the database's default) and converts back.
-_TOLD = f"""
-SELECT {_COLUMNS}, create_timestamp::timestamptz AS created,
-       (SELECT json_object_agg(key, value ORDER BY tags.id)::text FROM run_tags AS tags
-        WHERE tags.run_id = page.run_id) AS tags
-FROM ({{runs}}) AS page ORDER BY id DESC"""
-_TOLD_NEWEST = _TOLD.format(runs="SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}")
-_TOLD_WITH_NEWS = _TOLD_NEWEST.replace(") AS tags", f") AS tags, {NEWS}", 1)
-_ONE = _TOLD.format(runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s")
+_ONE = _TOLD.format(
+    more=", snapshot_id, create_timestamp::timestamptz AS created",
+    runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s",
+)
 # A run that was started again has taken over what its parent's tags say. Tags are read by the run alone, in its index.
 _TRIGGERED = f"""
 SELECT json_agg(json_build_array(runs.run_id, coalesce(told.pipeline_id, '{PIPELINE_PREFIX}' || pipeline_name))
@@ -408,21 +432,31 @@ class Page:
 _NO_BOUND = (1 << 63) - 1
 
 
-def _record(row: Row) -> RunRecord:
+def _listed(row: Row) -> ListedRun:
     # By position: of the thousands of values on a large page, each would else be looked up by its name.
-    position, run_id, job_name, snapshot_id, status, _naive, started, finished, created, tags = row[:10]
+    position, run_id, job_name, status, started, finished, tags = row[:7]
+    tags = orjson.loads(tags) if tags else {}
+    pipeline_id, trigger = _pipeline_id(tags, job_name=job_name), trigger_kind(tags, run_id=run_id)
+    return ListedRun(position, run_id, pipeline_id, STATUS_OF[status], trigger, started, finished)
+
+
+def _record(row: Row) -> RunRecord:
     return RunRecord(
-        dagster_id=run_id,
-        position=position,
-        job_name=job_name,
-        snapshot_id=snapshot_id,
-        status=STATUS_OF[status],
-        dagster_status=status,
-        queued_at=created.astimezone(UTC),
-        started_at=_from_unix(started),
-        finished_at=_from_unix(finished),
-        tags=orjson.loads(tags) if tags else {},
+        dagster_id=row.run_id,
+        position=row.id,
+        job_name=row.pipeline_name,
+        snapshot_id=row.snapshot_id,
+        status=STATUS_OF[row.status],
+        dagster_status=row.status,
+        queued_at=row.created.astimezone(UTC),
+        started_at=_from_unix(row.start_time),
+        finished_at=_from_unix(row.end_time),
+        tags=orjson.loads(row.tags) if row.tags else {},
     )
+
+
+def _pipeline_id(tags: Mapping[str, str], *, job_name: str) -> str:
+    return tags.get(tag_names.PIPELINE_ID) or PIPELINE_PREFIX + job_name
 
 
 def _from_unix(seconds: float | None) -> datetime | None:

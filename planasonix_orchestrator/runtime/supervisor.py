@@ -32,7 +32,8 @@ class Pace:
     patience: float = 60.0  # a part that is unwell for longer is started again
     end: float = 5.0
     first_delay: float = 0.5
-    longest_delay: float = 30.0
+    longest_delay: float = 30.0  # of a part that does not get well
+    longest_delay_once_well: float = 4.0  # runs wait for it, and it is likely to get well again
     steady: float = 60.0  # a part that was well for longer starts again without further delay
 
 
@@ -74,6 +75,7 @@ class PartKeeper:
                 self.well.clear()
                 if asyncio.get_running_loop().time() - since > self._pace.steady:
                     delay = self._pace.first_delay
+                delay = min(delay, self._pace.longest_delay_once_well)
             elif not was_well:
                 raise self._error(reason)
             self._tell(f"{self.part.name} {reason}; starting it again in {delay:g} s.")

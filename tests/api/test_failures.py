@@ -32,7 +32,7 @@ from api_adapter.middleware.failures import FailuresMiddleware
 from api_adapter.middleware.protocol import MOST_BYTES as MOST_BYTES_OF_HEADERS
 from api_adapter.middleware.protocol import ApiProtocol
 from api_adapter.settings import ApiSettings, InvalidSettingError, MissingSettingError, load_settings
-from api_adapter.storage import RunFilter, RunRecord, Storage
+from api_adapter.storage import ListedRun, RunFilter, RunRecord, Storage
 from api_adapter.storage.database import Database
 from planasonix_orchestrator.contract.values import VariableValue
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
@@ -356,7 +356,7 @@ class SlowStorage(Storage):
         *,
         limit: int,  # noqa: ARG002
         below: int | None = None,  # noqa: ARG002
-    ) -> Sequence[RunRecord]:
+    ) -> Sequence[ListedRun]:
         slow = "SET LOCAL statement_timeout = 10; SELECT pg_sleep(60)"
         self._database.read(lambda connection: connection.rows(slow))
         return []

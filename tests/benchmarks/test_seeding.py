@@ -9,6 +9,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
 
 from api_adapter.storage import RunFilter, open_storage
+from api_adapter.storage.runs import STATUS_OF
 from benchmarks.record.seeding import RARE
 from benchmarks.record.server import Record
 from tests.benchmarks.conftest import SIZE, UNTIL
@@ -118,4 +119,4 @@ def test_our_storage_tells_the_runs_as_dagster_does(record: Record, instance: Da
         ours = storage.list_runs(RunFilter(), limit=SIZE.runs + LANDMARKS)
     theirs = instance.get_run_records()
     assert [run.dagster_id for run in ours] == [each.dagster_run.run_id for each in theirs]
-    assert [run.dagster_status for run in ours] == [each.dagster_run.status.value for each in theirs]
+    assert [run.status for run in ours] == [STATUS_OF[each.dagster_run.status.value] for each in theirs]

@@ -26,10 +26,15 @@ QUICK = Pace(
     patience=0.1,
     end=2,
     first_delay=0.01,
-    longest_delay=0.05,
+    longest_delay=0.1,
+    longest_delay_once_well=0.05,
 )
 # Marks in a file that it runs, then does nothing.
 SLEEPER = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+
+# Does nothing for a moment only, and the second of them does nothing at all.
+SHORT = "import sys, time; open(sys.argv[1], 'w').write('x'); time.sleep(0.2)"
+SHORT_ONCE = f"import sys; open(sys.argv[1] + '.once', 'x'); {SHORT}"
 
 
 def file_probe(file: Path) -> Probe:
@@ -139,20 +144,22 @@ def test_a_part_that_dies_is_started_again_and_it_is_said(tmp_path: Path) -> Non
     asyncio.run(run_while(supervisor, scene=lambda: asyncio.ensure_future(scene())))
 
 
-def test_a_part_that_dies_again_and_again_waits_longer(tmp_path: Path) -> None:
-    """The delay doubles up to its limit."""
+@pytest.mark.parametrize(
+    ("code", "delays"),
+    [(SHORT, [0.01, 0.02, 0.04, 0.05, 0.05]), (SHORT_ONCE, [0.01, 0.02, 0.04, 0.08, 0.1, 0.1])],
+    ids=["gets well each time", "gets well only once"],
+)
+def test_a_part_that_dies_again_and_again_waits_longer(tmp_path: Path, code: str, delays: list[float]) -> None:
+    """The delay doubles up to its limit, which is lower for a part that gets well: runs wait for it."""
     told: list[str] = []
-    short = "import sys, time; open(sys.argv[1], 'w').write('x'); time.sleep(0.2)"
-    supervisor = Supervisor([part("only", state=tmp_path, code=short)], state=tmp_path, tell=told.append, pace=QUICK)
+    supervisor = Supervisor([part("only", state=tmp_path, code=code)], state=tmp_path, tell=told.append, pace=QUICK)
 
     async def scene() -> None:
-        await wait_until(lambda: len(told) >= 8)
-        assert [line.rsplit(" in ")[-1] for line in told if "again" in line][:4] == [
-            "0.01 s.",
-            "0.02 s.",
-            "0.04 s.",
-            "0.05 s.",
-        ]
+        await wait_until(lambda: len(lost()) >= len(delays))
+        assert lost()[: len(delays)] == [f"{delay:g} s." for delay in delays]
+
+    def lost() -> list[str]:
+        return [line.rsplit(" in ")[-1] for line in told if "again" in line]
 
     asyncio.run(run_while(supervisor, scene=lambda: asyncio.ensure_future(scene())))
 
