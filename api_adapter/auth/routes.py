@@ -13,6 +13,7 @@ from fastapi.dependencies.utils import request_params_to_args  # FastAPI's own r
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_adapter.auth.requirement import Public, Requirement, declared
 from api_adapter.dependencies import Dependency
@@ -32,13 +33,32 @@ class GuardedRoute(APIRoute):
     a `Response`, are called past it, in one change of threads.
     """
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if self._is_plain:
+            # FastAPI would keep stacks of contexts, which no `Dependency` enters, and look for handlers of exceptions
+            # a second time, which the layer around all routes finds.
+            self.app = _answering(self.get_route_handler())
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.body_field is None and not iscoroutinefunction(self.endpoint)
+
     def get_route_handler(self) -> Handler:
         """Return the handler behind the guard; `UndeclaredRouteError` if the route does not say whom it takes."""
         declaration = declared(self.dependant, path=self.path)
-        if self.body_field is None and not iscoroutinefunction(self.endpoint):
+        if self._is_plain:
             return _in_one_thread(_PlainEndpoint(self.dependant))
         handle = super().get_route_handler()
         return handle if isinstance(declaration, Public) else _admitting_first(handle, requirement=declaration)
+
+
+def _answering(handle: Handler) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handle(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return answer
 
 
 def _admitting_first(handle: Handler, *, requirement: Requirement) -> Handler:

@@ -1,6 +1,8 @@
 """Sees each request and its answer pass: for the access log and for the metrics."""
 
 import logging
+from asyncio import get_running_loop
+from functools import partial
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,7 +49,9 @@ class ObservationMiddleware:
             if answer.status:
                 self._telemetry.observe(scope["method"], route, answer.status, seconds=answer.seconds_to_begin)
             if logger.isEnabledFor(logging.INFO):
-                logger.info("request", extra=_line(scope, answer, route=route))
+                line = _line(scope, answer, route=route)
+                # An answer leaves when the loop has done what was ready: the line is written behind it.
+                get_running_loop().call_soon(partial(logger.info, "request", extra=line))
 
 
 class _Answer:

@@ -44,7 +44,7 @@ def list_runs(services: Services, *, filter_by: RunFilter, limit: int, cursor: s
 
 def read_run(services: Services, *, state: RunState) -> RunDetail:
     """Return a run in full."""
-    story = services.storage.read_story(state.run.dagster_id)
+    story = services.storage.read_story(state.run.dagster_id, known=state)
     if story is None:  # it was deleted just now
         raise RunNotFoundError(state.run.id)
     run, now = story.run, services.clock()
@@ -74,7 +74,7 @@ def read_run(services: Services, *, state: RunState) -> RunDetail:
 
 def read_nodes(services: Services, *, state: RunState) -> bytes:
     """Return every node of a run: a `RunNodes` in JSON."""
-    found = services.storage.read_nodes(state.run.dagster_id)
+    found = services.storage.read_nodes(state.run.dagster_id, known=state)
     if found is None:  # it was deleted just now
         raise RunNotFoundError(state.run.id)
     run, nodes = found
@@ -102,7 +102,7 @@ def validator_of(services: Services, *, state: RunState) -> Validator | None:
 
 def read_stack(services: Services, *, state: RunState, node_id: str | None) -> str:
     """Return the stack of a node's last error, or of the run's own; `StackNotFoundError` if there is none."""
-    story = services.storage.read_story(state.run.dagster_id)
+    story = services.storage.read_story(state.run.dagster_id, known=state)
     errors = {node.node_id: node.error for node in story.nodes} if story else {}
     error = (story.end.failure if story else None) if node_id is None else errors.get(node_id)
     if error is None or not error.stack:

@@ -32,7 +32,6 @@ from api_adapter.storage.logs import (
     read_log,
     read_log_end,
     read_log_state,
-    read_settled,
     without_dead_gaps,
 )
 from api_adapter.storage.nodes import NodeRecord, read_nodes, with_reused
@@ -51,6 +50,7 @@ from api_adapter.storage.runs import (
     TriggeredRun,
     list_runs,
     list_runs_at_once,
+    parse_request,
     read_run,
     read_started_run,
     read_state,
@@ -132,32 +132,45 @@ class Storage:
         """Return a run, or None if there is none of this id."""
         return self._read_single(lambda connection: read_run(connection, dagster_id=dagster_id))
 
-    def read_nodes(self, dagster_id: str) -> tuple[RunRecord, list[NodeRecord]] | None:
-        """Return a run and every node of its graph, in topological order; None if there is no such run."""
+    def read_nodes(
+        self, dagster_id: str, *, known: RunState | None = None
+    ) -> tuple[RunRecord, list[NodeRecord]] | None:
+        """Return a run and every node of its graph, in topological order; None if there is no such run.
 
-        def read(connection: Connection) -> tuple[RunRecord, list[NodeRecord]] | None:
-            found = read_started_run(connection, dagster_id=dagster_id)
-            if found is None:
-                return None
-            run, request = found
+        `known` is the run as it was read before; once it has finished, only the rest is read.
+        """
+
+        def tell(connection: Connection, run: RunRecord, request: RunRequest) -> tuple[RunRecord, list[NodeRecord]]:
             return run, self._nodes(connection, run=run, request=request)
 
-        return self._read(read)
+        return self._read_run_and(tell, dagster_id=dagster_id, known=known)
 
-    def read_story(self, dagster_id: str) -> RunStory | None:
-        """Return all that is known of a run; None if there is no such run."""
+    def read_story(self, dagster_id: str, *, known: RunState | None = None) -> RunStory | None:
+        """Return all that is known of a run; None if there is no such run. `known` is as for `read_nodes`."""
 
-        def read(connection: Connection) -> RunStory | None:
-            found = read_started_run(connection, dagster_id=dagster_id)
-            if found is None:
-                return None
-            run, request = found
+        def tell(connection: Connection, run: RunRecord, request: RunRequest) -> RunStory:
             return RunStory(
                 run=run,
                 nodes=self._nodes(connection, run=run, request=request),
                 config=request.config,
                 end=read_end(connection, run=run),
             )
+
+        return self._read_run_and(tell, dagster_id=dagster_id, known=known)
+
+    def _read_run_and(
+        self,
+        tell: Callable[[Connection, RunRecord, RunRequest], ResultT],
+        *,
+        dagster_id: str,
+        known: RunState | None,
+    ) -> ResultT | None:
+        if known is not None and known.run.finished:  # its events stay as they are: no need for a snapshot
+            return self._read_single(lambda connection: tell(connection, known.run, parse_request(known.body)))
+
+        def read(connection: Connection) -> ResultT | None:
+            found = read_started_run(connection, dagster_id=dagster_id)
+            return tell(connection, *found) if found is not None else None
 
         return self._read(read)
 
@@ -234,15 +247,8 @@ class Storage:
         filter_by: LogFilter = LogFilter(),  # noqa: B008
     ) -> LogPage | None:
         """Return at most `limit` lines of a run's log that follow a position; None if there is no such run."""
-
-        def read(connection: Connection) -> LogPage | None:
-            settled = read_settled(connection)
-            with connection.snapshot():
-                return read_log(
-                    connection, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit, settled=settled
-                )
-
-        page = self._read_single(read)
+        asked = partial(read_log, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit)
+        page = self._read_single(asked)
         return page and replace(page, after=self._without_dead_gaps(dagster_id, page.after))
 
     def read_log_end(self, dagster_id: str) -> LogPosition:

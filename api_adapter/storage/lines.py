@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from api_adapter.storage.decoding import decode_json
 from api_adapter.storage.events import Event
 from planasonix_orchestrator.contract.names import decode_name
@@ -33,18 +35,38 @@ class LogLine(NamedTuple):
         return datetime.fromtimestamp(self.timestamp, UTC)
 
 
+class _Logged(msgspec.Struct, gc=False):
+    """What is told of an entry that user code has logged."""
+
+    timestamp: float
+    level: int | None = None
+    user_message: str | None = None
+
+
+_decode_logged = msgspec.json.Decoder(_Logged).decode
+
+
 def tell_line(event_id: int, kind: str | None, step_key: str | None, body: str) -> LogLine | None:
     """Return the line that tells an event (its type, step and JSON), or None if it tells nothing."""
     if kind is None:
-        entry = decode_json(body)
-        level, message = _level(entry.get("level") or 0), entry.get("user_message") or ""
-        if message.startswith(_OPENINGS):
-            level, message = _said_by_dagster(message, level=level)
+        timestamp, level, message = _logged(body)
     else:
         event = Event(event_id, kind, step_key, body)
-        entry = event.entry
+        timestamp = event.entry["timestamp"]
         level, message = _happened(event, kind)
-    return LogLine(event_id, entry["timestamp"], level, node_of(step_key), message) if message else None
+    return LogLine(event_id, timestamp, level, node_of(step_key), message) if message else None
+
+
+def _logged(body: str) -> tuple[float, LogLevel, str]:
+    """Return when, at which level and what user code has logged, or Dagster in its name."""
+    try:
+        entry = _decode_logged(body)
+    except msgspec.DecodeError:  # what is no JSON, though Python writes it
+        entry = msgspec.convert(decode_json(body), _Logged)
+    level, message = _level(entry.level or 0), entry.user_message or ""
+    if message.startswith(_OPENINGS):
+        level, message = _said_by_dagster(message, level=level)
+    return entry.timestamp, level, message
 
 
 def _said_by_dagster(message: str, *, level: LogLevel) -> tuple[LogLevel, str]:

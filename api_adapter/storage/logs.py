@@ -40,7 +40,7 @@ class LogFilter:
 class LogPage:
     """Some lines, oldest first, read by one who came from `before` and goes on from `after`.
 
-    `more` is true if there are more lines already. `status` is that of the run, in the same snapshot.
+    `more` is true if there are more lines already. `status` is that of the run a moment before.
     """
 
     lines: Sequence[LogLine]
@@ -101,10 +101,15 @@ SELECT EXISTS (
     SELECT FROM pg_locks WHERE relation = 'event_logs'::regclass AND mode = 'RowExclusiveLock' AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS writing"""
-# The statement has taken its snapshot before it looks at the locks.
-_SETTLED = f"SELECT max(id) AS settled FROM event_logs WHERE NOT ({_WRITERS})"
+# How far the run has come, and an id up to which each event is visible in every later snapshot, or will never come.
+# Ids are given out in order, each to somebody who holds the lock of writers by then, and until what he has written is
+# visible: an id that was visible before there was a moment without writers has nothing missing below it. The statement
+# has taken its snapshot before it looks at the locks.
+_HEAD = f"""
+SELECT status, coalesce(({_NEWEST}), 0) AS newest,
+       coalesce((SELECT max(id) FROM event_logs WHERE NOT ({_WRITERS})), 0) AS settled
+FROM runs WHERE run_id = %(run)s"""
 _VISIBLE_OF_RUN = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s) AND run_id = %(run)s ORDER BY id"
-_STATUS = "SELECT status FROM runs WHERE run_id = %(run)s"
 _VISIBLE = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s)"
 # Between each id and the next: what is not visible of the ids from `first` to `last`.
 _GAPS = """
@@ -128,37 +133,28 @@ _HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run
 _STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {is_one_of(STEP_EVENTS)}"
 
 
-def read_settled(connection: Connection) -> int:
-    """Return an id up to which each event is visible in every later snapshot, or will never come; 0 if none is known.
-
-    Ids are given out in order, each to somebody who holds the lock of writers by then, and until what he has written
-    is visible: an id that was visible before there was a moment without writers has nothing missing below it.
-    """
-    ((settled,),) = connection.prepared_rows(_SETTLED, {})
-    return settled or 0
-
-
 def read_log(
-    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int, settled: int = 0
+    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int
 ) -> LogPage | None:
-    """Return at most `limit` lines after a position, None if there is no such run.
-
-    All statements must see the same snapshot of the database, a later one than that of `read_settled`.
-    """
-    found = connection.prepared_rows(_STATUS, {"run": run_id})
-    if not found:
+    """Return at most `limit` lines after a position, None if there is no such run."""
+    heads = connection.prepared_rows(_HEAD, {"run": run_id})
+    if not heads:
         return None
+    (head,) = heads
+    status = STATUS_OF[head.status]
     reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
-    lines, read, more = reader.lines(after, limit=limit)
-    if not more:
-        read = max(read, reader.newest())
-    return LogPage(
-        lines=lines,
-        before=after,
-        after=_position(connection, run_id=run_id, before=after, read=read, settled=settled),
-        more=more,
-        status=STATUS_OF[found[0].status],
-    )
+    if status in FINISHED and head.newest <= head.settled and not after.missing:
+        # Nothing is on its way to this log: all statements will see the same of it, snapshot or not.
+        lines, read, more = reader.lines(after, limit=limit)
+        last = max(after.last, read if more else max(read, head.newest))
+        if last <= head.settled:
+            return LogPage(lines=lines, before=after, after=LogPosition(last=last), more=more, status=status)
+    with connection.snapshot():
+        lines, read, more = reader.lines(after, limit=limit)
+        if not more:
+            read = max(read, reader.newest())
+        position = _position(connection, run_id=run_id, before=after, read=read, settled=head.settled)
+    return LogPage(lines=lines, before=after, after=position, more=more, status=status)
 
 
 def read_log_end(connection: Connection, *, run_id: str) -> LogPosition:

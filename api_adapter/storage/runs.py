@@ -1,7 +1,7 @@
 """Runs as Planasonix tells them, read from Dagster's tables `runs` and `run_tags`."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from typing import Any, Literal, NamedTuple
@@ -129,10 +129,14 @@ class TriggeredRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """A run, the id of its newest event, and the runs that it has caused, the first one first."""
+    """A run, the id of its newest event, the runs that it has caused, the first one first, and its `body`.
+
+    That is the JSON of a DagsterRun.
+    """
 
     run: RunRecord
     last_event: int
+    body: str = field(repr=False)
     triggered: Sequence[TriggeredRun] = ()
 
 
@@ -142,6 +146,15 @@ class RunRequest:
 
     config: Mapping[str, Any]
     steps: Sequence[str] | None
+
+
+def parse_request(body: str) -> RunRequest:
+    """Return what a run was started with, of the JSON of its DagsterRun."""
+    told = decode_json(body)
+    config, steps = told.get("run_config"), told.get("step_keys_to_execute")
+    return RunRequest(
+        config=config if isinstance(config, dict) else {}, steps=tuple(steps) if isinstance(steps, list) else None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +219,7 @@ def list_runs_at_once(
     if filter_by.is_simple or not view.knows:
         return list(map(_listed, page.fetch(_LISTED)))
     found = page.fetch(_LISTED_WITH_NEWS)
-    behind = found[0].news if found else view.has_news(connection)
+    behind = found[0][_NEWS_AT] if found else view.has_news(connection)
     return None if behind else list(map(_listed, found))
 
 
@@ -230,7 +243,9 @@ def read_state(connection: Connection, *, dagster_id: str) -> RunState | None:
         TriggeredRun(id=api_run_id(run_id), pipeline_id=pipeline_id)
         for run_id, pipeline_id in (orjson.loads(found[0].triggered) if found[0].triggered else ())
     ]
-    return RunState(run=_record(found[0]), last_event=found[0].last_event or 0, triggered=triggered)
+    return RunState(
+        run=_record(found[0]), last_event=found[0].last_event or 0, body=found[0].run_body, triggered=triggered
+    )
 
 
 def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRecord, RunRequest] | None:
@@ -238,12 +253,7 @@ def read_started_run(connection: Connection, *, dagster_id: str) -> tuple[RunRec
     found = connection.prepared_rows(_STARTED, {"run_id": dagster_id})
     if not found:
         return None
-    body = decode_json(found[0].run_body)
-    config, steps = body.get("run_config"), body.get("step_keys_to_execute")
-    request = RunRequest(
-        config=config if isinstance(config, dict) else {}, steps=tuple(steps) if isinstance(steps, list) else None
-    )
-    return _record(found[0]), request
+    return _record(found[0]), parse_request(found[0].run_body)
 
 
 _COLUMNS = """id, run_id, pipeline_name, snapshot_id, status, create_timestamp, start_time, end_time"""
@@ -256,12 +266,15 @@ FROM ({runs}) AS page ORDER BY id DESC"""
 _NEWEST = "SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}"
 _LISTED = _TOLD.format(more="", runs=_NEWEST)
 _LISTED_WITH_NEWS = _TOLD.format(more=f", {NEWS}", runs=_NEWEST)
+_NEWS_AT = 7
 # Dagster writes an aware time into a naive column, so that Postgres stores it in the session's time zone. This
 # session has the same one (the database's default) and converts back.
 _ONE = _TOLD.format(
-    more=", snapshot_id, create_timestamp::timestamptz AS created",
-    runs=f"SELECT {_COLUMNS} FROM runs WHERE run_id = %(run_id)s",
+    more=", snapshot_id, create_timestamp::timestamptz AS created{body}",
+    runs="SELECT * FROM runs WHERE run_id = %(run_id)s",
 )
+_STARTED = _ONE.format(body=", run_body")
+_ONE = _ONE.format(body="")
 # A run that was started again has taken over what its parent's tags say. Tags are read by the run alone, in its index.
 _TRIGGERED = f"""
 SELECT json_agg(json_build_array(runs.run_id, coalesce(told.pipeline_id, '{PIPELINE_PREFIX}' || pipeline_name))
@@ -273,10 +286,8 @@ FROM run_tags AS cause JOIN runs ON runs.run_id = cause.run_id CROSS JOIN LATERA
 WHERE cause.key = '{tag_names.UPSTREAM_RUN}' AND cause.value = %(run_id)s AND NOT told.again"""
 _STATE = f"""
 SELECT told.*, (SELECT max(id) FROM event_logs WHERE run_id = %(run_id)s) AS last_event, ({_TRIGGERED}) AS triggered
-FROM ({_ONE}) AS told"""
+FROM ({_STARTED}) AS told"""
 _STATUSES = "SELECT run_id, status FROM runs WHERE run_id = ANY(%(run_ids)s)"
-# The body is the JSON of a DagsterRun.
-_STARTED = f"SELECT told.*, (SELECT run_body FROM runs WHERE run_id = %(run_id)s) AS run_body FROM ({_ONE}) AS told"
 
 _HAPPENED = "coalesce(to_timestamp(start_time), create_timestamp::timestamptz)"
 
@@ -350,7 +361,8 @@ class Page:
 
     def _fetch(self, statement: str, ranges: Sequence[str]) -> list[Row]:
         runs = " UNION ALL ".join(f"({one})" for one in ranges)
-        read = self._connection.prepared_rows if self._planned_once else self._connection.rows
+        # Without names: up to 500 rows of a page would be given theirs.
+        read = self._connection.prepared_tuples if self._planned_once else self._connection.rows
         return list(read(statement.format(runs=runs, limit=self._limit), self._parameters))
 
     def _select(self, walk: str, *, conditions: str) -> str:
@@ -433,7 +445,6 @@ _NO_BOUND = (1 << 63) - 1
 
 
 def _listed(row: Row) -> ListedRun:
-    # By position: of the thousands of values on a large page, each would else be looked up by its name.
     position, run_id, job_name, status, started, finished, tags = row[:7]
     tags = orjson.loads(tags) if tags else {}
     pipeline_id, trigger = _pipeline_id(tags, job_name=job_name), trigger_kind(tags, run_id=run_id)
