@@ -1,9 +1,7 @@
 """Routes: who may call them is asked before anything else happens, and all of it in one thread."""
 
-from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from functools import partial
 from inspect import iscoroutinefunction, signature
 from typing import Any, cast
 
@@ -17,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api_adapter.auth.requirement import Public, Requirement, declared
 from api_adapter.dependencies import Dependency
+from api_adapter.threads import Threads
 
-# A change of threads takes two thirds of what it takes with Starlette's, which counts them for each event loop.
-_THREADS = ThreadPoolExecutor(40, thread_name_prefix="requests")
+_THREADS = Threads(40, name="requests")
 _PAST_FASTAPI = "a plain function without a body is called past FastAPI"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -71,8 +69,7 @@ def _admitting_first(handle: Handler, *, requirement: Requirement) -> Handler:
 
 def _in_one_thread(endpoint: "_PlainEndpoint") -> Handler:
     async def handle(request: Request) -> Response:
-        context = copy_context()  # with the request's id, for what is logged
-        return await get_running_loop().run_in_executor(_THREADS, context.run, endpoint.answer, request)
+        return await _THREADS.run(partial(endpoint.answer, request))
 
     return handle
 

@@ -19,28 +19,32 @@ from api_adapter.logs.follow import Followers
 from api_adapter.logs.formats import LogFormat, choose_format
 from api_adapter.logs.schemas import RunLogs, RunOutputUrls
 from api_adapter.logs.streams import LiveResponse
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.responses import ALWAYS, DEFAULT, declare, json_response
 from api_adapter.storage import LogLevel
+from api_adapter.threads import Threads
 
 
 @dataclass(frozen=True, slots=True)
 class LogStreams:
     """What the streams of one process share."""
 
-    threads: ReadingThreads
+    threads: Threads
     followers: Followers
+
+
+_THREADS = 4  # for all streams of a process, so that those never take the threads of other requests
 
 
 @asynccontextmanager
 async def open_log_streams(services: Services) -> AsyncIterator[LogStreams]:
     """Give what the streams of an application share, and end them with it."""
-    threads = ReadingThreads()
+    threads = Threads(_THREADS, name="streams")
     followers = Followers(services.storage, threads=threads)
     try:
         yield LogStreams(threads, followers)
     finally:
         await followers.close()
+        threads.close()
 
 
 router = APIRouter(prefix="/api", route_class=GuardedRoute, tags=["logs"], responses={**declare(*ALWAYS), **DEFAULT})

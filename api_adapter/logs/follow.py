@@ -13,9 +13,9 @@ from api_adapter.errors import ApiError
 from api_adapter.exception_handlers import write_error
 from api_adapter.logs.hub import LINES_AT_ONCE, Ended, Hub, Pace, Subscription
 from api_adapter.logs.stopping import server_is_stopping
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.logs.writing import write_events, write_last_event
 from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Storage
+from api_adapter.threads import Threads
 
 _OPENING = b"retry: 2000\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
@@ -40,7 +40,7 @@ class Followers:
         self,
         storage: Storage,
         *,
-        threads: ReadingThreads,
+        threads: Threads,
         stopping: Callable[[], bool] = server_is_stopping,
         pace: Pace = Pace(),  # noqa: B008  (immutable)
     ) -> None:
@@ -137,7 +137,7 @@ class _Follower:
         followed: Followed,
         *,
         storage: Storage,
-        threads: ReadingThreads,
+        threads: Threads,
         subscription: Subscription | None,
         pace: Pace,
     ) -> None:

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from api_adapter.errors import ApiError
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.logs.writing import write_event, write_events
 from api_adapter.storage import LogFilter, LogPage, LogPosition, RunStatus, Storage
+from api_adapter.threads import Threads
 
 logger = logging.getLogger("api_adapter")
 
@@ -125,7 +125,7 @@ class Subscription:
 class Hub:
     """Polls the log of one run for its followers, as long as there are any."""
 
-    def __init__(self, run_id: str, *, dagster_id: str, storage: Storage, threads: ReadingThreads, pace: Pace) -> None:
+    def __init__(self, run_id: str, *, dagster_id: str, storage: Storage, threads: Threads, pace: Pace) -> None:
         self._pace = pace
         self._run_id = run_id
         self._dagster_id = dagster_id

@@ -18,9 +18,9 @@ from api_adapter.logs.follow import Followed
 from api_adapter.logs.formats import LogFormat
 from api_adapter.logs.schemas import RunOutputUrl, RunOutputUrls
 from api_adapter.logs.streams import PageReader, stream_chunks, stream_log
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.logs.writing import write_json, write_ndjson, write_text
 from api_adapter.storage import Capture, LogFilter, LogLevel, LogPage, LogPosition, RunState
+from api_adapter.threads import Threads
 from api_adapter.timestamps import parse_timestamp
 
 DEFAULT_LINES = 1000
@@ -86,7 +86,7 @@ def answer_lines(
     *,
     log_format: LogFormat,
     media_type: str,
-    threads: ReadingThreads,
+    threads: Threads,
     open_lease: OpenLease,
 ) -> Response:
     """Return a log line by line, as NDJSON or text."""
@@ -136,7 +136,7 @@ def answer_output(
     *,
     stream: OutputStream,
     node_id: str | None,
-    threads: ReadingThreads,
+    threads: Threads,
     open_lease: OpenLease,
 ) -> Response:
     """Return what a run's processes have put out, one after the other; so far, while the run goes on."""

@@ -13,8 +13,8 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from api_adapter.auth import StreamLease
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.storage import LogPage, LogPosition
+from api_adapter.threads import Threads
 
 LINES_AT_ONCE = 1000
 SECONDS_TO_END = 2.0  # until a stream whose credential has ended, and that has not, is cut
@@ -84,7 +84,7 @@ def stream_log(
     after: LogPosition,
     limit: int | None,
     media_type: str,
-    threads: ReadingThreads,
+    threads: Threads,
     open_lease: Callable[[], StreamLease],
 ) -> Response:
     """Return the lines behind a position as one body; what does not fit into a page is a stream, with a lease."""
@@ -96,7 +96,7 @@ def stream_log(
 
 
 async def _pages(
-    reader: PageReader, *, first: WrittenPage, threads: ReadingThreads, lease: StreamLease
+    reader: PageReader, *, first: WrittenPage, threads: Threads, lease: StreamLease
 ) -> AsyncIterator[bytes]:
     async with lease:
         page = first
@@ -110,7 +110,7 @@ async def _pages(
 
 
 def stream_chunks(
-    chunks: Iterator[bytes], *, first: bytes, media_type: str, threads: ReadingThreads, lease: StreamLease
+    chunks: Iterator[bytes], *, first: bytes, media_type: str, threads: Threads, lease: StreamLease
 ) -> Response:
     """Return what blocking code yields, behind a first part that was taken from it already, as one body."""
 

@@ -13,8 +13,8 @@ from api_adapter.auth import StreamLease
 from api_adapter.dependencies import Services
 from api_adapter.errors import ApiError
 from api_adapter.logs.stopping import server_is_stopping
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.storage import FINISHED, Storage
+from api_adapter.threads import Threads
 
 logger = logging.getLogger("api_adapter")
 
@@ -29,7 +29,7 @@ class Endings:
     def __init__(self, storage: Storage, *, stopping: Callable[[], bool] = server_is_stopping) -> None:
         self._storage = storage
         self._stopping = stopping
-        self._threads = ReadingThreads(1)
+        self._threads = Threads(1, name="endings")
         self._awaited: dict[str, set[asyncio.Event]] = {}
         self._looking: asyncio.Task[None] | None = None
 
@@ -61,6 +61,7 @@ class Endings:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._looking
+        self._threads.close()
 
     async def _look(self) -> None:
         while self._awaited:

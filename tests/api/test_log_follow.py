@@ -30,10 +30,10 @@ from api_adapter.auth import Principal, StreamLease
 from api_adapter.dependencies import Services
 from api_adapter.logs.follow import Followed, Followers
 from api_adapter.logs.hub import Pace
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.records import Scope, open_records
 from api_adapter.settings import ApiSettings
 from api_adapter.storage import LogFilter, LogPosition, LogState, Storage
+from api_adapter.threads import Threads
 from planasonix_orchestrator.contract.ids import decode_run_id, encode_run_id
 from tests.api import served
 from tests.api.conftest import admin_key, dagster_home, free_port, serving
@@ -398,7 +398,10 @@ def follow_alone(
 
     async def follow() -> list[bytes]:
         followers = Followers(
-            storage, threads=ReadingThreads(), stopping=stopping, pace=Pace(poll=0.02, look=0.02, heartbeat=0.1)
+            storage,
+            threads=Threads(4, name="streams"),
+            stopping=stopping,
+            pace=Pace(poll=0.02, look=0.02, heartbeat=0.1),
         )
         followed = Followed(
             run_id=encode_run_id(run.run_id),

@@ -19,9 +19,9 @@ from api_adapter.logs.errors import NotAcceptableError
 from api_adapter.logs.formats import MEDIA_TYPES, LogFormat, choose_format
 from api_adapter.logs.schemas import RunLogRecord
 from api_adapter.logs.streams import CredentialEndedError, LiveResponse, PageReader, stream_log
-from api_adapter.logs.threads import ReadingThreads
 from api_adapter.logs.writing import write_text
 from api_adapter.storage import LogPage, LogPosition, Storage
+from api_adapter.threads import Threads
 from planasonix_orchestrator.contract.ids import decode_run_id, encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
@@ -254,7 +254,7 @@ def test_a_stream_is_cut_when_its_credential_ends(long_run: str, storage: Storag
 
     def stream(limit: int) -> Response:
         reader = PageReader(read=read, write=lambda page: write_text(page.lines))
-        threads = ReadingThreads()
+        threads = Threads(4, name="streams")
         return stream_log(
             reader, after=LogPosition(), limit=limit, media_type=TEXT, threads=threads, open_lease=open_lease
         )
