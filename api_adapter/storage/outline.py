@@ -7,7 +7,7 @@ for the first look at a large table.
 
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from heapq import merge
@@ -28,10 +28,9 @@ _OVERLAP = 100  # ids become visible out of order: look again at this many befor
 _AT_ONCE = 10_000
 _MOST_HALVINGS = 256
 
-# A column: whether there are runs that a `View` has not seen.
-NEWS = (
-    """(SELECT coalesce(bool_or(id <> ALL(%(seen)s::bigint[])), false) FROM runs WHERE id > %(seen_after)s) AS news"""
-)
+# A column: whether there are runs that a `View` has not seen, newer ones or such that have become visible since.
+NEWS = """(coalesce((SELECT max(id) FROM runs) > %(newest)s, false)
+    OR EXISTS (SELECT FROM runs WHERE id = ANY(%(missing)s::bigint[]))) AS news"""
 
 # A scalar subquery, since the planner would turn EXISTS into a join with the tags of all runs.
 PIPELINE_OF_RUN = f"""coalesce(
@@ -69,8 +68,8 @@ FROM runs LEFT JOIN told ON told.run_id = runs.run_id WHERE {_TOLD} GROUP BY 1""
 _VISIBLE = "SELECT id FROM runs WHERE id > %(after)s ORDER BY id LIMIT %(most)s"
 _THESE = f"""
 SELECT id, pipeline_name, {_CREATED} AS created, {PIPELINE_OF_RUN} AS pipeline_id,
-       {TRIGGER_OF_RUN} AS trigger
-FROM runs WHERE id = ANY(%(ids)s) AND {_TOLD} ORDER BY id"""
+       {TRIGGER_OF_RUN} AS trigger, {_TOLD} AS told
+FROM runs WHERE id = ANY(%(ids)s) ORDER BY id"""
 _RECENT = f"SELECT id FROM runs WHERE id > %(after)s AND {_TOLD}"
 
 # Halves the range of ids until it is small. `lo` is always a run that was created before the moment, or no run; the
@@ -112,18 +111,27 @@ class _Known:
     triggers: "dict[str, array[int]]" = field(default_factory=dict)
     recent: set[int] = field(default_factory=set)
 
+    @property
+    def missing(self) -> list[int]:
+        """The ids up to `newest` of runs that were not seen: they are not there yet, or for ever, or not told yet."""
+        return [run for run in range(max(self.newest - _OVERLAP, 0) + 1, self.newest + 1) if run not in self.recent]
+
     def add_job(self, job: str, *, pipeline_id: str) -> None:
         self.jobs.setdefault(pipeline_id, set()).add(job)
         self.owners.setdefault(job, set()).add(pipeline_id)
+
+    def expect(self, run: Row) -> None:
+        """Have a run found, also one of which nobody knows yet what it will be."""
+        self.add_job(run.pipeline_name, pipeline_id=run.pipeline_id)
+        self.stray = max(self.stray, self.latest - run.created)
+        self.latest = max(self.latest, run.created)
 
     def see(self, runs: Iterable[Row]) -> None:
         for run in runs:
             if run.id in self.recent or run.id <= self.newest - _OVERLAP:
                 continue
-            self.add_job(run.pipeline_name, pipeline_id=run.pipeline_id)
+            self.expect(run)
             insort(self.triggers.setdefault(run.trigger, array("q")), run.id)
-            self.stray = max(self.stray, self.latest - run.created)
-            self.latest = max(self.latest, run.created)
             self.newest = max(self.newest, run.id)
             self.recent.add(run.id)
         self.recent = {run for run in self.recent if run > self.newest - _OVERLAP}
@@ -135,15 +143,18 @@ class View:
     It may be behind: `NEWS`, with `parameters`, tells in the same statement whether there are runs it has not seen.
     """
 
-    def __init__(self, known: _Known | None, *, halvings: dict[datetime, Row], lock: Lock) -> None:
+    def __init__(
+        self, known: _Known | None, *, halvings: dict[datetime, Row], lock: Lock, untold: Sequence[int] = ()
+    ) -> None:
         self._known = known
+        self._untold = untold
         self._halvings = halvings
         self._lock = lock
         with lock:
             self._newest = known.newest if known else 0
             self._stray = known.stray if known else timedelta()
-            recent = sorted(known.recent) if known else []
-        self.parameters: dict[str, object] = {"seen": recent, "seen_after": self._newest - _OVERLAP}
+            missing = known.missing if known else []
+        self.parameters: dict[str, object] = {"newest": self._newest, "missing": missing}
 
     @property
     def knows(self) -> bool:
@@ -164,13 +175,17 @@ class View:
             return Jobs(tuple(sorted(names)), exclusive=all(known.owners[name] <= set(pipelines) for name in names))
 
     def runs_of(self, triggers: Collection[str], *, below: int) -> Iterator[int] | None:
-        """Return the ids below `below` of the runs that these have started, the newest first; None if not known."""
+        """Return the ids below `below` of the runs that these have started, the newest first; None if not known.
+
+        Runs that have not been told yet are among them: what they are now, the record says.
+        """
         known = self._known
         if known is None:
             return None
         with self._lock:
             found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
-        return merge(*(reversed(ids) for ids in found), reverse=True)
+        untold = [run for run in self._untold if run < below]
+        return merge(*(reversed(ids) for ids in (*found, untold)), reverse=True)
 
     def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
         """Return an id such that no run from it on was created before the moment; None if none is known."""
@@ -230,15 +245,21 @@ class Outline:
     def fresh_view(self, connection: Connection) -> View:
         """Return what is known after a look at the runs that are new in the reader's snapshot."""
         known = self._known
+        untold: list[int] = []
         while known is not None:
             visible = _visible(connection, known)
             fresh = [run.id for run in visible if run.id not in known.recent]
-            seen = connection.rows(_THESE, {"ids": fresh}) if fresh else ()
+            found = connection.rows(_THESE, {"ids": fresh}) if fresh else ()
+            seen = [run for run in found if run.told]
+            untold = [run.id for run in found if not run.told]
             with self._lock:
                 known.see(seen)
+                for run in found:
+                    if not run.told:
+                        known.expect(run)
             if not seen or len(visible) < _AT_ONCE:
                 break
-        return View(known, halvings=self._halvings, lock=self._lock)
+        return View(known, halvings=self._halvings, lock=self._lock, untold=untold)
 
 
 def _visible(connection: Connection, known: _Known) -> list[Row]:

@@ -153,7 +153,7 @@ def test_pages_are_what_a_simple_model_says(
 
 
 def test_a_run_is_what_its_tags_say_that_come_a_moment_later(url: str, cursor: Cursor) -> None:
-    """Dagster writes the run first: a look in between must not take it for one that nobody has started."""
+    """Dagster writes the run first: a look in between must not take it for good for one that nobody has started."""
     by_sensor = RunFilter(triggers=("sensor",), visible=None)
     with empty_storage(url, cursor) as (storage, outline):
         storage._database.read(outline.look)
@@ -165,10 +165,14 @@ def test_a_run_is_what_its_tags_say_that_come_a_moment_later(url: str, cursor: C
         )
         ((position,),) = cursor.fetchall()
         assert walk(storage, by_sensor, limit=5) == []
+        for for_now in (RunFilter(pipeline_id="pl_a_job"), RunFilter(triggers=("manual",))):
+            assert walk(storage, for_now, limit=5) == [position]
         for key, value in (("planasonix/trigger", "sensor"), ("planasonix/pipeline_id", "pl_late")):
             cursor.execute("INSERT INTO run_tags (run_id, key, value) VALUES (%s, %s, %s)", (run_id, key, value))
         assert walk(storage, by_sensor, limit=5) == [position]
         assert walk(storage, RunFilter(pipeline_id="pl_late", visible=None), limit=5) == [position]
+        for for_now in (RunFilter(pipeline_id="pl_a_job"), RunFilter(triggers=("manual",))):
+            assert walk(storage, for_now, limit=5) == []
 
 
 def walk(storage: Storage, wanted: RunFilter, *, limit: int) -> list[int]:
