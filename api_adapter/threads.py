@@ -31,10 +31,10 @@ class Threads:
         loop = get_running_loop()
         future: Future[ResultT] = loop.create_future()
         with self._lock:
-            self._open += 1
-            if self._started < min(self._open, self._most):
+            if self._started <= self._open and self._started < self._most:
+                Thread(target=self._work, name=f"{self._name}-{self._started + 1}", daemon=True).start()
                 self._started += 1
-                Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+            self._open += 1
         self._tasks.put((loop, future, copy_context(), work))
         return await future
 

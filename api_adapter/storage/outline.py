@@ -184,7 +184,7 @@ class View:
             return None
         with self._lock:
             found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
-        untold = [run for run in self._untold if run < below]
+            untold = [run for run in self._untold if run < below and run not in known.recent]
         return merge(*(reversed(ids) for ids in (*found, untold)), reverse=True)
 
     def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
