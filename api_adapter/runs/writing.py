@@ -12,7 +12,6 @@ import orjson
 from api_adapter.storage import Attempt, EventError, ListedRun, NodeRecord
 from api_adapter.timestamps import format_seconds, format_span, format_unix
 from planasonix_orchestrator.contract import metadata
-from planasonix_orchestrator.contract.ids import api_run_id
 
 _METRICS = (
     ("rowsIn", metadata.ROWS_IN),
@@ -37,12 +36,12 @@ def write_nodes(nodes: Sequence[NodeRecord], *, run_id: str, now: datetime) -> b
 
 
 def _run(run: ListedRun, *, now: float) -> dict[str, Any]:
-    _position, dagster_id, pipeline_id, status, trigger, started, finished = run
+    started, finished = run.started_at, run.finished_at
     return {
-        "id": api_run_id(dagster_id),
-        "pipelineId": pipeline_id,
-        "status": status,
-        "trigger": trigger,
+        "id": run.id,
+        "pipelineId": run.pipeline_id,
+        "status": run.status,
+        "trigger": run.trigger,
         "startedAt": None if started is None else format_unix(started),
         "finishedAt": None if finished is None else format_unix(finished),
         "durationSeconds": None if started is None else format_span(started, now if finished is None else finished),

@@ -142,14 +142,16 @@ def read_log(
         return None
     (head,) = heads
     status = STATUS_OF[head.status]
-    reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
     if status in FINISHED and head.newest <= head.settled and not after.missing:
         # Nothing is on its way to this log: all statements will see the same of it, snapshot or not.
+        reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
         lines, read, more = reader.lines(after, limit=limit)
         last = max(after.last, read if more else max(read, head.newest))
         if last <= head.settled:
             return LogPage(lines=lines, before=after, after=LogPosition(last=last), more=more, status=status)
     with connection.snapshot():
+        # It asks which steps are the node's: an earlier answer would lack the lines of one that begins now.
+        reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
         lines, read, more = reader.lines(after, limit=limit)
         if not more:
             read = max(read, reader.newest())

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from api_adapter.logs.schemas import RunLogs
 from api_adapter.records import Scope, open_records
 from api_adapter.storage import LogFilter, LogPosition, Storage
+from api_adapter.storage.database import Connection
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
@@ -260,6 +261,26 @@ def test_transactions_that_commit_in_any_order(
     assert sorted(told) == sorted(str(number) for number in order if number not in rolled_back)
     end = storage.read_log_end(run_id)
     assert (after | end) == end  # all that there is has been read
+
+
+def test_the_first_line_of_a_node_is_not_lost(
+    instance: DagsterInstance, storage: Storage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who reads a node's lines sees one that is committed just before the page is read, and comes behind it."""
+    run_id = make_run(instance, status=DagsterRunStatus.STARTED).run_id
+    assert storage.read_run(run_id) is not None  # with which the schema has been looked at
+    with transactions(database_url, number=1) as (writing,):
+        log(writing, run_id=run_id, message="first", step_key="n_late")
+        snapshot = Connection.snapshot
+
+        def snapshot_after_it(connection: Connection) -> AbstractContextManager[None]:
+            writing.commit()
+            return snapshot(connection)
+
+        monkeypatch.setattr(Connection, "snapshot", snapshot_after_it)
+        page = storage.read_log(run_id, limit=10, filter_by=LogFilter(node_id="n_late"))
+    assert page is not None
+    assert [line.message for line in page.lines] == ["first"]
 
 
 def test_gaps_that_nothing_can_fill_are_forgotten(
