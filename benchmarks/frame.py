@@ -3,11 +3,13 @@
 import difflib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal, TypeVar
+
+from benchmarks.cores import cores_awake
 
 Side = Literal["ours", "stock", "instance", "limit", "base"]
 SIDES: tuple[Side, ...] = ("ours", "stock", "instance", "limit", "base")
@@ -85,7 +87,8 @@ class Site:
 class Case:
     """A comparison: `build` prepares it on a site, and lends its sides.
 
-    `warm_up`: whether a round that does not count goes before the others; without, `build` sees to it.
+    `warm_up`: whether a round that does not count goes before the others; without, `build` sees to it. `awake`: whether
+    the cores are kept from sleeping, as what takes only milliseconds demands.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Case:
     better: Literal["lower", "higher"] = "lower"
     rounds: int = 5
     warm_up: bool = True
+    awake: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +179,7 @@ def measure(case: Case, *, site: Site, rounds: int | None = None) -> Outcome:
     One round before the others warms up caches and does not count.
     """
     samples: dict[Side, list[float]] = {}
-    with case.build(site) as sides:
+    with case.build(site) as sides, cores_awake() if case.awake else nullcontext():
         for number in range((rounds or case.rounds) + case.warm_up):
             for side, take in sides:
                 figure = take()

@@ -27,7 +27,7 @@ from planasonix_orchestrator.settings import Settings
 
 SECONDS_TO_START = 120.0
 _UPKEEP = (
-    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'planasonix-api-upkeep'"
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'planasonix-api-upkeep'"
 )
 _LOOKS = 5  # in a row without upkeep: it begins a moment after the service
 _SECONDS_KEPT = 3.0  # uvicorn drops a connection that was idle for five

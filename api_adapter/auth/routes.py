@@ -3,12 +3,14 @@
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from inspect import iscoroutinefunction, signature
-from typing import Any, cast
+from operator import methodcaller
+from typing import Any, NamedTuple, cast
 
 from fastapi import Request, Response
+from fastapi._compat import ModelField, field_annotation_is_sequence, get_missing_field_error
 from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import request_params_to_args  # FastAPI's own reading, one parameter at a time
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Param
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -122,18 +124,41 @@ def _guards(dependency: Dependency) -> bool:
 
 
 class _Parameters:
-    """The parameters of one part of a request. What is optional and was not sent costs nothing."""
+    """The parameters of one part of a request, validated by FastAPI's own fields; what was not sent costs nothing.
 
-    def __init__(self, fields: Sequence[Any]) -> None:
-        self._fields = fields
+    FastAPI finds out anew for each request how a parameter is called, and whether it may come several times.
+    """
+
+    def __init__(self, fields: Sequence[ModelField]) -> None:
+        self._given = [_Parameter.of(one) for one in fields]
         self._defaults = {one.name: one.default for one in fields if not one.field_info.is_required()}
 
     def read(self, received: Mapping[str, Any], *, into: dict[str, Any]) -> list[Any]:
         """Put the values into a dict; return what is wrong with them, as FastAPI says it."""
         into.update(self._defaults)
-        sent = [one for one in self._fields if one.alias in received or one.name not in self._defaults]
-        if not sent:
-            return []
-        values, errors = request_params_to_args(sent, received)
-        into.update(values)
+        errors: list[Any] = []
+        for one in self._given:
+            if one.alias in received:
+                value, wrong = one.validate(one.take(received), loc=one.place)
+                errors += wrong
+                into[one.name] = value
+            elif one.name not in self._defaults:
+                errors.append(get_missing_field_error(loc=one.place))
         return errors
+
+
+class _Parameter(NamedTuple):
+    """How a parameter is called by the function and by the caller, where it stands, and what takes and checks it."""
+
+    name: str
+    alias: str
+    place: tuple[str, str]
+    take: Callable[[Any], Any]
+    validate: Callable[..., tuple[Any, list[Any]]]
+
+    @classmethod
+    def of(cls, field: ModelField) -> "_Parameter":
+        info = cast("Param", field.field_info)
+        several = field_annotation_is_sequence(info.annotation)
+        take = methodcaller("getlist" if several else "get", field.alias)
+        return cls(field.name, field.alias, (info.in_.value, field.alias), take, field.validate)

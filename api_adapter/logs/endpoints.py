@@ -97,11 +97,11 @@ def list_run_logs(
     In pages of JSON, as lines (NDJSON or text), or followed live as server-sent events.
     """
     log_format, media_type = choose_format(request.headers.getlist("accept"), asked=shape)
-    state = service.find_run(services, principal=principal, run_id=run_id)
+    head = service.find_log(services, principal=principal, run_id=run_id)
     if log_format is LogFormat.URLS:
-        return json_response(service.read_urls(services, state=state, node_id=node_id))
+        return json_response(service.read_urls(services, head=head, node_id=node_id))
     asked = service.parse_request(
-        state,
+        head,
         node_id=node_id,
         level=level,
         since=since,
@@ -149,7 +149,7 @@ def _answer(
             open_lease=open_lease,
         )
 
-    return answer_cached(request, validator=service.validator_of(asked.state, media_type=media_type), build=build)
+    return answer_cached(request, validator=service.validator_of(asked.head, media_type=media_type), build=build)
 
 
 @router.get(
@@ -166,10 +166,10 @@ def get_run_output(
     node_id: NodeIdQuery = None,
 ) -> Response:
     """Return the raw output of a run's processes, one after the other; so far, while the run goes on."""
-    state = service.find_run(services, principal=principal, run_id=run_id)
+    head = service.find_log(services, principal=principal, run_id=run_id)
     return service.answer_output(
         services,
-        state,
+        head,
         stream=stream,
         node_id=node_id,
         threads=streams.threads,

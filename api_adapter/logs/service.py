@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from fastapi import Response
@@ -19,13 +19,13 @@ from api_adapter.logs.formats import LogFormat
 from api_adapter.logs.schemas import RunOutputUrl, RunOutputUrls
 from api_adapter.logs.streams import PageReader, stream_chunks, stream_log
 from api_adapter.logs.writing import write_json, write_ndjson, write_text
-from api_adapter.storage import Capture, LogFilter, LogLevel, LogPage, LogPosition, RunState
+from api_adapter.storage import Capture, LogFilter, LogHead, LogLevel, LogPage, LogPosition
 from api_adapter.threads import Threads
 from api_adapter.timestamps import parse_timestamp
 
 DEFAULT_LINES = 1000
 MOST_LINES = 10_000  # of a page
-_TIME_TO_SETTLE = timedelta(seconds=2)
+_SECONDS_TO_SETTLE = 2
 
 OpenLease = Callable[[], StreamLease]
 
@@ -34,27 +34,27 @@ OpenLease = Callable[[], StreamLease]
 class LogRequest:
     """What somebody wants to read of a run's log."""
 
-    state: RunState
+    head: LogHead
     after: LogPosition
     filter_by: LogFilter
     limit: int | None
 
 
-def find_run(services: Services, *, principal: Principal, run_id: str) -> RunState:
-    """Return a run as far as its state goes; `RunNotFoundError` if there is none that the caller may see."""
-    state = services.storage.read_state(dagster_run_id(run_id))
-    if state is None or not principal.may_see(state.run.pipeline_id):
+def find_log(services: Services, *, principal: Principal, run_id: str) -> LogHead:
+    """Return a run and how far its log goes; `RunNotFoundError` if there is none that the caller may see."""
+    head = services.storage.read_log_head(dagster_run_id(run_id))
+    if head is None or not principal.may_see(head.run.pipeline_id):
         raise RunNotFoundError(run_id)
-    return state
+    return head
 
 
-def validator_of(state: RunState, *, media_type: str) -> tuple[str | int, ...] | None:
+def validator_of(head: LogHead, *, media_type: str) -> tuple[str | int, ...] | None:
     """Return what a finished run's log depends on; None while the run goes on."""
-    return (media_type, state.run.dagster_status, state.last_event) if state.run.finished else None
+    return (media_type, head.run.status, head.newest) if head.finished else None
 
 
 def parse_request(
-    state: RunState,
+    head: LogHead,
     *,
     node_id: str | None,
     level: LogLevel,
@@ -66,18 +66,18 @@ def parse_request(
 
     `last_event_id` is where a stream was broken off, and goes before a cursor in `since`.
     """
-    after, moment = _parse_since(since, run_id=state.run.id)
+    after, moment = _parse_since(since, run_id=head.run.id)
     if last_event_id:
-        after = decode_log_cursor(last_event_id, run_id=state.run.id, field="Last-Event-ID")
+        after = decode_log_cursor(last_event_id, run_id=head.run.id, field="Last-Event-ID")
     filter_by = LogFilter(node_id=node_id, level=level, since=moment)
-    return LogRequest(state=state, after=after, filter_by=filter_by, limit=limit)
+    return LogRequest(head=head, after=after, filter_by=filter_by, limit=limit)
 
 
 def answer_page(services: Services, request: LogRequest) -> Response:
     """Return a page of a log, in the seed's shape."""
     limit = min(request.limit or DEFAULT_LINES, MOST_LINES)
     page = _read(services, request, request.after, limit)
-    return Response(write_json(page, run_id=request.state.run.id), media_type="application/json")
+    return Response(write_json(page, run_id=request.head.run.id), media_type="application/json")
 
 
 def answer_lines(
@@ -90,7 +90,7 @@ def answer_lines(
     open_lease: OpenLease,
 ) -> Response:
     """Return a log line by line, as NDJSON or text."""
-    write = partial(write_ndjson, run_id=request.state.run.id) if log_format is LogFormat.NDJSON else _write_text
+    write = partial(write_ndjson, run_id=request.head.run.id) if log_format is LogFormat.NDJSON else _write_text
     return stream_log(
         PageReader(read=partial(_read, services, request), write=write),
         after=request.after,
@@ -103,36 +103,37 @@ def answer_lines(
 
 def followed(services: Services, request: LogRequest, *, request_id: str) -> Followed:
     """Return what a follower of the log follows."""
-    run = request.state.run
+    run = request.head.run
+    settles_at = None if run.finished_at is None else run.finished_at + _SECONDS_TO_SETTLE
     return Followed(
         run_id=run.id,
         dagster_id=run.dagster_id,
         start=request.after,
         filter_by=request.filter_by,
-        settled=run.finished_at is not None and services.clock() - run.finished_at > _TIME_TO_SETTLE,
+        settled=settles_at is not None and services.clock().timestamp() > settles_at,
         request_id=request_id,
     )
 
 
-def read_urls(services: Services, *, state: RunState, node_id: str | None) -> RunOutputUrls:
+def read_urls(services: Services, *, head: LogHead, node_id: str | None) -> RunOutputUrls:
     """Return where the raw output of a run lies; `UrlsNotAvailableError` where it has no URLs."""
     output = services.control.output
     if not output.has_urls:
         raise UrlsNotAvailableError
-    captures = services.storage.read_captures(state.run.dagster_id, node_id=node_id)
+    captures = services.storage.read_captures(head.run.dagster_id, node_id=node_id)
     return RunOutputUrls(
-        run_id=state.run.id,
+        run_id=head.run.id,
         urls=[
             RunOutputUrl(stream=one.stream, node_ids=list(capture.node_ids), url=one.url, expires_at=one.expires_at)
             for capture in captures
-            for one in output.urls(state.run.dagster_id, file_key=capture.file_key) or ()
+            for one in output.urls(head.run.dagster_id, file_key=capture.file_key) or ()
         ],
     )
 
 
 def answer_output(
     services: Services,
-    state: RunState,
+    head: LogHead,
     *,
     stream: OutputStream,
     node_id: str | None,
@@ -140,30 +141,30 @@ def answer_output(
     open_lease: OpenLease,
 ) -> Response:
     """Return what a run's processes have put out, one after the other; so far, while the run goes on."""
-    captures = services.storage.read_captures(state.run.dagster_id, node_id=node_id)
-    chunks = _output(services, state, captures=captures, stream=stream)
+    captures = services.storage.read_captures(head.run.dagster_id, node_id=node_id)
+    chunks = _output(services, head, captures=captures, stream=stream)
     first = next(chunks, None)
     if first is None:
-        if state.run.finished:
-            raise OutputNotFoundError(state.run.id, stream=stream)
+        if head.finished:
+            raise OutputNotFoundError(head.run.id, stream=stream)
         return Response(b"", media_type="text/plain")
     return stream_chunks(chunks, first=first, media_type="text/plain", threads=threads, lease=open_lease())
 
 
-def _output(
-    services: Services, state: RunState, *, captures: Sequence[Capture], stream: OutputStream
-) -> Iterator[bytes]:
+def _output(services: Services, head: LogHead, *, captures: Sequence[Capture], stream: OutputStream) -> Iterator[bytes]:
     """Yield the output of several processes; nothing at all where nothing is kept, not even an empty part."""
     for capture in captures:
-        chunks = services.control.output.chunks(state.run.dagster_id, file_key=capture.file_key, stream=stream)
+        chunks = services.control.output.chunks(head.run.dagster_id, file_key=capture.file_key, stream=stream)
         if chunks is not None:
             yield b""
             yield from chunks
 
 
 def _read(services: Services, request: LogRequest, after: LogPosition, limit: int) -> LogPage:
-    run = request.state.run
-    page = services.storage.read_log(run.dagster_id, after=after, filter_by=request.filter_by, limit=limit)
+    run = request.head.run
+    page = services.storage.read_log(
+        run.dagster_id, after=after, filter_by=request.filter_by, limit=limit, head=request.head
+    )
     if page is None:  # it was deleted just now
         raise RunNotFoundError(run.id)
     return page

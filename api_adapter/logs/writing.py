@@ -2,24 +2,34 @@
 
 from collections.abc import Iterable, Iterator
 
-import orjson
+import msgspec
 
 from api_adapter.logs.cursor import encode_log_cursor
 from api_adapter.storage import LogLine, LogPage, LogPosition
 from api_adapter.timestamps import format_unix
 
 _INDENT = "\n    "
+_encode = msgspec.json.Encoder().encode
+
+
+class _Line(msgspec.Struct, rename="camel", gc=False):
+    """A line as JSON has it."""
+
+    ts: str
+    level: str
+    node_id: str | None
+    message: str
 
 
 def write_json(page: LogPage, *, run_id: str) -> bytes:
     """Return a page in the seed's shape."""
     cursor = None if page.complete else encode_log_cursor(page.after, run_id=run_id)
-    return orjson.dumps({"runId": run_id, "lines": list(map(_fields, page.lines)), "nextCursor": cursor})
+    return _encode({"runId": run_id, "lines": [_told(line) for line in page.lines], "nextCursor": cursor})
 
 
 def write_ndjson(page: LogPage, *, run_id: str) -> bytes:
     """Return a page as one JSON object per line, each with the cursor from which the rest follows."""
-    told = ((orjson.dumps(_fields(line)), cursor) for line, cursor in _with_cursors(page, run_id=run_id))
+    told = ((_encode(_told(line)), cursor) for line, cursor in _with_cursors(page, run_id=run_id))
     return b"".join(b'%b,"cursor":"%b"}\n' % (fields[:-1], cursor) for fields, cursor in told)
 
 
@@ -50,12 +60,11 @@ def _with_cursors(page: LogPage, *, run_id: str) -> Iterator[tuple[LogLine, byte
 
 
 def _event(line: LogLine, cursor: bytes) -> bytes:
-    return b"id: %b\ndata: %b\n\n" % (cursor, orjson.dumps(_fields(line)))
+    return b"id: %b\ndata: %b\n\n" % (cursor, _encode(_told(line)))
 
 
-def _fields(line: LogLine) -> dict[str, str | None]:
-    _, timestamp, level, node_id, message = line
-    return {"ts": format_unix(timestamp), "level": level, "nodeId": node_id, "message": message}
+def _told(line: LogLine) -> _Line:
+    return _Line(format_unix(line.timestamp), line.level, line.node_id, line.message)
 
 
 def _text(line: LogLine) -> str:

@@ -26,11 +26,13 @@ from api_adapter.storage.graphs import GraphReader
 from api_adapter.storage.lines import LogLevel, LogLine
 from api_adapter.storage.logs import (
     LogFilter,
+    LogHead,
     LogPage,
     LogState,
     has_writers,
     read_log,
     read_log_end,
+    read_log_head,
     read_log_state,
     without_dead_gaps,
 )
@@ -76,6 +78,7 @@ __all__ = [
     "Gauges",
     "ListedRun",
     "LogFilter",
+    "LogHead",
     "LogLevel",
     "LogLine",
     "LogPage",
@@ -238,6 +241,10 @@ class Storage:
         """Return how the runs that pass the filter have ended, by day, and how long they took."""
         return self._read(lambda connection: read_statistics(connection, outline=self._outline, filter_by=filter_by))
 
+    def read_log_head(self, dagster_id: str) -> LogHead | None:
+        """Return a run and how far its log goes: while neither changes, nothing that is told of its log does."""
+        return self._read_single(lambda connection: read_log_head(connection, run_id=dagster_id))
+
     def read_log(
         self,
         dagster_id: str,
@@ -245,9 +252,13 @@ class Storage:
         limit: int,
         after: LogPosition = LogPosition(),  # noqa: B008  (immutable)
         filter_by: LogFilter = LogFilter(),  # noqa: B008
+        head: LogHead | None = None,
     ) -> LogPage | None:
-        """Return at most `limit` lines of a run's log that follow a position; None if there is no such run."""
-        asked = partial(read_log, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit)
+        """Return at most `limit` lines of a run's log that follow a position; None if there is no such run.
+
+        `head` is what was read of it before; of a log that was complete by then only the lines are read.
+        """
+        asked = partial(read_log, run_id=dagster_id, after=after, filter_by=filter_by, limit=limit, head=head)
         page = self._read_single(asked)
         return page and replace(page, after=self._without_dead_gaps(dagster_id, page.after))
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
@@ -17,10 +17,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: Mapping[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-class LogLine(NamedTuple):
+class LogLine(msgspec.Struct, frozen=True, gc=False):
     """A line of a run's log, and the `id` of the event it tells; `node_id` is None for what concerns the whole run.
 
-    A tuple, since a page has a thousand; `timestamp` is in unix seconds.
+    `timestamp` is in unix seconds. A struct of msgspec's, since a page has a thousand of them.
     """
 
     id: int
@@ -36,7 +36,7 @@ class LogLine(NamedTuple):
 
 
 class _Logged(msgspec.Struct, gc=False):
-    """What is told of an entry that user code has logged."""
+    """What is told of an entry that user code has logged, or Dagster in its name."""
 
     timestamp: float
     level: int | None = None
@@ -48,25 +48,19 @@ _decode_logged = msgspec.json.Decoder(_Logged).decode
 
 def tell_line(event_id: int, kind: str | None, step_key: str | None, body: str) -> LogLine | None:
     """Return the line that tells an event (its type, step and JSON), or None if it tells nothing."""
-    if kind is None:
-        timestamp, level, message = _logged(body)
-    else:
-        event = Event(event_id, kind, step_key, body)
-        timestamp = event.entry["timestamp"]
-        level, message = _happened(event, kind)
-    return LogLine(event_id, timestamp, level, node_of(step_key), message) if message else None
-
-
-def _logged(body: str) -> tuple[float, LogLevel, str]:
-    """Return when, at which level and what user code has logged, or Dagster in its name."""
+    if kind is not None:
+        return _happened(Event(event_id, kind, step_key, body), kind)
     try:
         entry = _decode_logged(body)
     except msgspec.DecodeError:  # what is no JSON, though Python writes it
         entry = msgspec.convert(decode_json(body), _Logged)
-    level, message = _level(entry.level or 0), entry.user_message or ""
-    if message.startswith(_OPENINGS):
+    message = entry.user_message
+    if not message:
+        return None
+    level = _level(entry.level)
+    if message[0] in _INITIALS and message.startswith(_OPENINGS):
         level, message = _said_by_dagster(message, level=level)
-    return entry.timestamp, level, message
+    return LogLine(event_id, entry.timestamp, level, node_of(step_key), message)
 
 
 def _said_by_dagster(message: str, *, level: LogLevel) -> tuple[LogLevel, str]:
@@ -76,10 +70,13 @@ def _said_by_dagster(message: str, *, level: LogLevel) -> tuple[LogLevel, str]:
     return ("debug" if _CHATTER.match(message) else level), message
 
 
-def _happened(event: Event, kind: str) -> tuple[LogLevel, str]:
+def _happened(event: Event, kind: str) -> LogLine | None:
     """Tell a milestone; other events say what Dagster says."""
-    if kind not in TOLD:
-        return "debug", event.message
+    level, message = _milestone(event, kind) if kind in TOLD else ("debug", event.message)
+    return LogLine(event.id, event.entry["timestamp"], level, node_of(event.step_key), message) if message else None
+
+
+def _milestone(event: Event, kind: str) -> tuple[LogLevel, str]:
     error = event.error if kind in _WITH_REASON else None
     if error is not None and error.is_interruption:
         return "info", "Node stopped" if event.step_key else "Run stopped"
@@ -118,6 +115,7 @@ _WITH_REASON = frozenset({"PIPELINE_FAILURE", "RESOURCE_INIT_FAILURE", "STEP_UP_
 # What Dagster logs through the node's own logger. Source: dagster/_core/execution/plan/active.py, compute.py and
 # execute_step.py of Dagster 1.13; tests/api/test_log_lines.py has it said by the installed one.
 _OPENINGS = ("Dependencies for step ", "Skipping step ", "Emitting implicit Nothing ", "op '", "asset '", "graph '")
+_INITIALS = frozenset(opening[0] for opening in _OPENINGS)  # which spare most lines the look at six openings
 _ABANDONED = re.compile(
     r"Dependencies for step \S+?(?: failed: \[(?P<failed>[^]]*)])?(?: were not executed: \[(?P<idle>[^]]*)])?"
     r"\. Not executing\."
@@ -143,8 +141,9 @@ def _nodes(listed: str | None) -> list[str]:
 
 
 @lru_cache
-def _level(number: int) -> LogLevel:
+def _level(number: int | None) -> LogLevel:
     """Return the level of a number of Python's logging."""
+    number = number or 0
     if number >= LEVELS["error"]:
         return "error"
     if number >= LEVELS["warning"]:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any
 
 from api_adapter.storage.database import Connection
 from api_adapter.storage.lines import LEVELS, TOLD, LogLevel, LogLine, node_of, tell_line
 from api_adapter.storage.positions import LogPosition
-from api_adapter.storage.runs import FINISHED, STATUS_OF, RunStatus
+from api_adapter.storage.runs import FINISHED, STATUS_OF, ListedRun, RunStatus, list_one_and
 from api_adapter.storage.story import STEP_EVENTS, is_one_of
 from planasonix_orchestrator.contract.names import encode_name
 
@@ -62,6 +62,28 @@ class LogPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogHead:
+    """A run whose log is asked for, and its newest event (0 if there is none).
+
+    All events up to `settled` are visible to everybody who looks later, or will never come.
+    """
+
+    run: ListedRun
+    newest: int
+    settled: int
+
+    @property
+    def finished(self) -> bool:
+        """True once the run has ended."""
+        return self.run.status in FINISHED
+
+    @property
+    def complete(self) -> bool:
+        """True once the run has ended, and nothing that it has logged is still on its way."""
+        return self.finished and self.newest <= self.settled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
     """How far a run has come: its newest event (0 if there is none), and whether one that was missing is there now."""
 
@@ -105,10 +127,8 @@ SELECT EXISTS (
 # Ids are given out in order, each to somebody who holds the lock of writers by then, and until what he has written is
 # visible: an id that was visible before there was a moment without writers has nothing missing below it. The statement
 # has taken its snapshot before it looks at the locks.
-_HEAD = f"""
-SELECT status, coalesce(({_NEWEST}), 0) AS newest,
-       coalesce((SELECT max(id) FROM event_logs WHERE NOT ({_WRITERS})), 0) AS settled
-FROM runs WHERE run_id = %(run)s"""
+_SETTLED = f"coalesce((SELECT max(id) FROM event_logs WHERE NOT ({_WRITERS})), 0)"
+_HEAD = f"coalesce(({_NEWEST}), 0) AS newest, {_SETTLED} AS settled"
 _VISIBLE_OF_RUN = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s) AND run_id = %(run)s ORDER BY id"
 _VISIBLE = "SELECT id FROM event_logs WHERE id = ANY(%(ids)s)"
 # Between each id and the next: what is not visible of the ids from `first` to `last`.
@@ -133,22 +153,34 @@ _HAS_STEP = "SELECT FROM event_logs WHERE step_key = %(step)s AND run_id = %(run
 _STEPS = f"SELECT DISTINCT step_key FROM event_logs WHERE run_id = %(run)s AND {is_one_of(STEP_EVENTS)}"
 
 
+def read_log_head(connection: Connection, *, run_id: str) -> LogHead | None:
+    """Return a run and how far its log goes, with one statement; None if there is no such run."""
+    found = list_one_and(connection, _HEAD, run_id=run_id)
+    return LogHead(run=found[0], newest=found[1].newest, settled=found[1].settled) if found else None
+
+
 def read_log(
-    connection: Connection, *, run_id: str, after: LogPosition, filter_by: LogFilter, limit: int
+    connection: Connection,
+    *,
+    run_id: str,
+    after: LogPosition,
+    filter_by: LogFilter,
+    limit: int,
+    head: LogHead | None = None,
 ) -> LogPage | None:
-    """Return at most `limit` lines after a position, None if there is no such run."""
-    heads = connection.prepared_rows(_HEAD, {"run": run_id})
-    if not heads:
+    """Return at most `limit` lines after a position, None if there is no such run.
+
+    `head` is what was read before; a log that was complete by then takes one statement.
+    """
+    page = head and _complete_page(connection, head, after=after, filter_by=filter_by, limit=limit)
+    if page:
+        return page
+    head = read_log_head(connection, run_id=run_id)
+    if head is None:
         return None
-    (head,) = heads
-    status = STATUS_OF[head.status]
-    if status in FINISHED and head.newest <= head.settled and not after.missing:
-        # Nothing is on its way to this log: all statements will see the same of it, snapshot or not.
-        reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
-        lines, read, more = reader.lines(after, limit=limit)
-        last = max(after.last, read if more else max(read, head.newest))
-        if last <= head.settled:
-            return LogPage(lines=lines, before=after, after=LogPosition(last=last), more=more, status=status)
+    page = _complete_page(connection, head, after=after, filter_by=filter_by, limit=limit)
+    if page:
+        return page
     with connection.snapshot():
         # It asks which steps are the node's: an earlier answer would lack the lines of one that begins now.
         reader = _Reader(connection, run_id=run_id, filter_by=filter_by)
@@ -156,7 +188,26 @@ def read_log(
         if not more:
             read = max(read, reader.newest())
         position = _position(connection, run_id=run_id, before=after, read=read, settled=head.settled)
-    return LogPage(lines=lines, before=after, after=position, more=more, status=status)
+    return LogPage(lines=lines, before=after, after=position, more=more, status=head.run.status)
+
+
+def _complete_page(
+    connection: Connection, head: LogHead, *, after: LogPosition, filter_by: LogFilter, limit: int
+) -> LogPage | None:
+    """Return a page of a log to which nothing is on its way: all statements see the same of it, snapshot or not.
+
+    None if it is not complete, or has changed since.
+    """
+    if not head.complete or after.missing:
+        return None
+    reader = _Reader(connection, run_id=head.run.dagster_id, filter_by=filter_by)
+    lines, read, more = reader.lines(after, limit=limit)
+    if not more:
+        read = reader.newest()  # 0 once the run has been deleted
+    if read > head.newest or not (more or read == head.newest):
+        return None
+    position = LogPosition(last=max(after.last, read))
+    return LogPage(lines=lines, before=after, after=position, more=more, status=head.run.status)
 
 
 def read_log_end(connection: Connection, *, run_id: str) -> LogPosition:
@@ -231,13 +282,13 @@ class _Reader:
         passing = {level for level, number in LEVELS.items() if number >= LEVELS[self._filter.level]}
         # Most pages ask for nothing but a level, and have a thousand lines.
         only_level = self._filter.node_id is None and self._filter.since is None
-        for event_id, kind, step_key, body in self._events(after, limit=limit):
-            line = tell_line(event_id, kind, step_key, body)
-            if line is not None and line.level in passing and (only_level or self._filter.passes(line)):
-                if len(lines) == limit:
-                    return lines, read, True
-                lines.append(line)
-            read = event_id
+        for events in self._events(after, limit=limit):
+            told = [line for line in starmap(tell_line, events) if line is not None and line.level in passing]
+            lines += told if only_level else filter(self._filter.passes, told)
+            if len(lines) > limit:
+                return lines[:limit], lines[limit - 1].id, True
+            if events:
+                read = events[-1][0]
         return lines, read, False
 
     def newest(self) -> int:
@@ -245,14 +296,14 @@ class _Reader:
         found = self._connection.prepared_rows(_NEWEST, self._parameters)
         return found[0].id if found else 0
 
-    def _events(self, after: LogPosition, *, limit: int) -> Iterator[tuple[Any, ...]]:
-        """Yield the events that may be lines: first those that were missing, then those behind the last."""
+    def _events(self, after: LogPosition, *, limit: int) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Yield the events that may be lines, in parts: first those that were missing, then those behind the last."""
         if after.missing:
-            yield from self._fetch(_LATE, {"missing": list(after.missing)})
+            yield self._fetch(_LATE, {"missing": list(after.missing)})
         last, most = after.last, limit + 1
         while True:
             events = self._fetch(_PAGE, {"after": last, "most": most})
-            yield from events
+            yield events
             if len(events) < most:
                 return
             last, most = events[-1][0], max(limit // 10, _FEWEST_AT_ONCE)

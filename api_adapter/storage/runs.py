@@ -223,6 +223,12 @@ def list_runs_at_once(
     return None if behind else list(map(_listed, found))
 
 
+def list_one_and(connection: Connection, columns: str, *, run_id: str) -> tuple[ListedRun, Row] | None:
+    """Return a run as lists tell it, and a row with more columns: SQL that may name ``%(run)s``. None without a run."""
+    found = connection.prepared_rows(_LISTED_ONE.format(columns=columns), {"run": run_id})
+    return (_listed(found[0]), found[0]) if found else None
+
+
 def read_run(connection: Connection, *, dagster_id: str) -> RunRecord | None:
     """Return a run, or None if there is none of this id."""
     found = connection.prepared_rows(_ONE, {"run_id": dagster_id})
@@ -265,6 +271,7 @@ SELECT id, run_id, pipeline_name, status, start_time, end_time,
 FROM ({runs}) AS page ORDER BY id DESC"""
 _NEWEST = "SELECT * FROM ({runs}) AS found ORDER BY id DESC LIMIT {limit}"
 _LISTED = _TOLD.format(more="", runs=_NEWEST)
+_LISTED_ONE = _TOLD.format(more=", {columns}", runs="SELECT * FROM runs WHERE run_id = %(run)s")
 _LISTED_WITH_NEWS = _TOLD.format(more=f", {NEWS}", runs=_NEWEST)
 _NEWS_AT = 7
 # Dagster writes an aware time into a naive column, so that Postgres stores it in the session's time zone. This

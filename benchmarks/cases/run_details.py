@@ -57,6 +57,7 @@ RUN_DETAILS = tuple(
         title=f"{title}, asked for {'again' if again else 'the first time'}",
         goal=_GOAL,
         build=build_reading(what, of=of, least=least, again=again),
+        awake=True,
     )
     for name, title, what, of, least in _READINGS
     for again in (False, True)

@@ -92,6 +92,7 @@ RUN_LOGS = (
             title=f"the {which} 1000 lines of {_LINES:,}, asked for {'again' if again else 'the first time'}",
             goal=goal,
             build=partial(build, again=again),
+            awake=True,
         )
         for name, which, goal, build in (
             ("log_first", "first", _GOAL, build_first_page),
@@ -104,6 +105,7 @@ RUN_LOGS = (
         title=f"1000 lines of a node in the middle of {_LINES:,}",
         goal=_FLAT,
         build=build_node,
+        awake=True,
         rounds=2,
     ),
 )

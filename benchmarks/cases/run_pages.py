@@ -115,6 +115,7 @@ RUN_PAGES = tuple(
         title=f"a page of 50 at {runs:,} runs: {page.title}",
         goal=Goal(times_better_than_stock=10, times_the_limit=3, times_the_base=1.3 if runs > SMALL else None),
         build=build_page(page, runs=runs),
+        awake=True,
     )
     for runs, label in ((SMALL, "100k"), (LARGE, "1m"))
     for name, page in PAGES.items()

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from api_adapter.logs.schemas import RunLogs
 from api_adapter.records import Scope, open_records
-from api_adapter.storage import LogFilter, LogPosition, Storage
+from api_adapter.storage import LogFilter, LogHead, LogPosition, Storage
 from api_adapter.storage.database import Connection
 from planasonix_orchestrator.contract.ids import encode_run_id
 from tests.api import served
 from tests.api.making import execute, make_run
+from tests.api.waiting import wait_until
 from tests.api.writing import log, write_events
 
 
@@ -281,6 +282,60 @@ def test_the_first_line_of_a_node_is_not_lost(
         page = storage.read_log(run_id, limit=10, filter_by=LogFilter(node_id="n_late"))
     assert page is not None
     assert [line.message for line in page.lines] == ["first"]
+
+
+@pytest.mark.parametrize("limit", [3, 4, 10])
+def test_a_finished_log_is_read_by_its_head(
+    limit: int, instance: DagsterInstance, storage: Storage, database_url: str
+) -> None:
+    """Pages that go on from what was known before tell what the others do."""
+    run_id = make_run(instance, status=DagsterRunStatus.SUCCESS).run_id
+    write_events(database_url, run_id=run_id, number=9)
+    head = _settled_head(storage, run_id)
+    for after in (LogPosition(), LogPosition(last=head.newest - 3), LogPosition(last=head.newest)):
+        page = storage.read_log(run_id, limit=limit, after=after, head=head)
+        assert page is not None
+        assert page == storage.read_log(run_id, limit=limit, after=after)
+        assert page.complete or len(page.lines) == limit
+
+
+def test_what_is_logged_behind_a_head_is_told(instance: DagsterInstance, storage: Storage, database_url: str) -> None:
+    """A line that comes after the end of a run, and after the first look at it, is not left out."""
+    run_id = make_run(instance, status=DagsterRunStatus.SUCCESS).run_id
+    write_events(database_url, run_id=run_id, number=2)
+    head = _settled_head(storage, run_id)
+    with transactions(database_url, number=1) as (writing,):
+        log(writing, run_id=run_id, message="late")
+        writing.commit()
+    page = storage.read_log(run_id, limit=10, head=head)
+    assert page is not None
+    assert [line.message for line in page.lines][2:] == ["late"]
+
+
+def test_a_run_that_is_deleted_amid_its_log_is_gone(
+    instance: DagsterInstance, storage: Storage, database_url: str
+) -> None:
+    """Who has read a part does not take the rest for empty."""
+    run_id = make_run(instance, status=DagsterRunStatus.SUCCESS).run_id
+    write_events(database_url, run_id=run_id, number=5)
+    head = _settled_head(storage, run_id)
+    page = storage.read_log(run_id, limit=3, head=head)
+    assert page is not None
+    assert page.more
+    instance.delete_run(run_id)
+    assert storage.read_log(run_id, limit=3, after=page.after, head=head) is None
+
+
+def _settled_head(storage: Storage, run_id: str) -> LogHead:
+    """Return the head of a finished run, once no other test is amid a write."""
+    found: list[LogHead] = []
+
+    def is_complete() -> bool:
+        found[:] = filter(None, [storage.read_log_head(run_id)])
+        return found[0].complete
+
+    wait_until(is_complete, seconds=20)
+    return found[0]
 
 
 def test_gaps_that_nothing_can_fill_are_forgotten(

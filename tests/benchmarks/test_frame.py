@@ -1,11 +1,13 @@
 """The benchmark frame: sides in turn, medians, ratios, goals."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.cases import CASES
@@ -154,3 +156,22 @@ def test_latest_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert keys <= report["cases"][0].keys()
     assert {"cores", "memory_gb", "python", "duckdb", "dagster"} <= report["machine"].keys()
     assert report["taken_at"] == "2026-01-02T00:00:00+00:00"
+
+
+def test_cores_are_kept_awake_while_a_case_is_measured(tmp_path: Path) -> None:
+    """Each core of Linux has a process that is busy and gives way to all others; it ends with the measurement."""
+    seen: list[psutil.Process] = []
+
+    def ours() -> float:
+        seen[:] = psutil.Process().children()
+        return 1.0
+
+    @contextmanager
+    def build(_site: Site) -> Iterator[Sides]:
+        yield Sides(ours=ours)
+
+    case = Case(name="short", title="Short", goal=Goal(), build=build, rounds=1, awake=True)
+    with ExitStack() as opened:
+        measure(case, site=Site(tmp_path, opened))
+    assert len(seen) == (len(os.sched_getaffinity(0)) if hasattr(os, "SCHED_IDLE") else 0)
+    assert not any(process.is_running() for process in seen)
