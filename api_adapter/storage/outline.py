@@ -6,9 +6,9 @@ for the first look at a large table.
 """
 
 from array import array
-from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from threading import Lock
@@ -71,6 +71,7 @@ SELECT id, pipeline_name, {_CREATED} AS created, {PIPELINE_OF_RUN} AS pipeline_i
        {TRIGGER_OF_RUN} AS trigger, {_TOLD} AS told
 FROM runs WHERE id = ANY(%(ids)s) ORDER BY id"""
 _RECENT = f"SELECT id FROM runs WHERE id > %(after)s AND {_TOLD}"
+_UNTOLD = f"SELECT id FROM runs WHERE NOT {_TOLD}"
 
 # Halves the range of ids until it is small. `lo` is always a run that was created before the moment, or no run; the
 # first run from `hi` on is always one that was not.
@@ -100,7 +101,9 @@ class Jobs:
 class _Known:
     """What was seen up to the run `newest`; `stray` is by how much a run was ever created before an older one.
 
-    `jobs` are by pipeline, `owners` pipelines by job; `triggers` has the ids of each trigger's runs, ascending.
+    `recent` are the newest runs that were seen, `untold` those of which nobody knows yet what they will be.
+    `jobs` are by pipeline, `owners` pipelines by job; `triggers` has the ids of each trigger's runs, ascending, and is
+    None as long as they have not been looked at.
     """
 
     newest: int
@@ -108,30 +111,40 @@ class _Known:
     stray: timedelta
     jobs: dict[str, set[str]] = field(default_factory=dict)
     owners: dict[str, set[str]] = field(default_factory=dict)
-    triggers: "dict[str, array[int]]" = field(default_factory=dict)
+    triggers: "dict[str, array[int]] | None" = None
     recent: set[int] = field(default_factory=set)
+    untold: set[int] = field(default_factory=set)
 
     @property
     def missing(self) -> list[int]:
         """The ids up to `newest` of runs that were not seen: they are not there yet, or for ever, or not told yet."""
-        return [run for run in range(max(self.newest - _OVERLAP, 0) + 1, self.newest + 1) if run not in self.recent]
+        lately = range(max(self.newest - _OVERLAP, 0) + 1, self.newest + 1)
+        return [*(run for run in lately if run not in self.recent), *self.untold.difference(lately)]
 
     def add_job(self, job: str, *, pipeline_id: str) -> None:
         self.jobs.setdefault(pipeline_id, set()).add(job)
         self.owners.setdefault(job, set()).add(pipeline_id)
 
     def expect(self, run: Row) -> None:
-        """Have a run found, also one of which nobody knows yet what it will be."""
+        """Have a run found by its pipeline, which may still change, and by its date."""
         self.add_job(run.pipeline_name, pipeline_id=run.pipeline_id)
         self.stray = max(self.stray, self.latest - run.created)
         self.latest = max(self.latest, run.created)
 
+    def wait_for(self, untold: Iterable[Row], *, of: Collection[int]) -> None:
+        """Look again for those of some runs that are not told yet; the others were seen, or are gone."""
+        self.untold.difference_update(of)
+        for run in untold:
+            self.untold.add(run.id)
+            self.expect(run)
+
     def see(self, runs: Iterable[Row]) -> None:
         for run in runs:
-            if run.id in self.recent or run.id <= self.newest - _OVERLAP:
+            if run.id in self.recent or not (run.id > self.newest - _OVERLAP or run.id in self.untold):
                 continue
             self.expect(run)
-            insort(self.triggers.setdefault(run.trigger, array("q")), run.id)
+            if self.triggers is not None:
+                _add(run.id, to=self.triggers.setdefault(run.trigger, array("q")))
             self.newest = max(self.newest, run.id)
             self.recent.add(run.id)
         self.recent = {run for run in self.recent if run > self.newest - _OVERLAP}
@@ -143,11 +156,8 @@ class View:
     It may be behind: `NEWS`, with `parameters`, tells in the same statement whether there are runs it has not seen.
     """
 
-    def __init__(
-        self, known: _Known | None, *, halvings: dict[datetime, Row], lock: Lock, untold: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, known: _Known | None, *, halvings: dict[datetime, Row], lock: Lock) -> None:
         self._known = known
-        self._untold = untold
         self._halvings = halvings
         self._lock = lock
         with lock:
@@ -180,11 +190,11 @@ class View:
         Runs that have not been told yet are among them: what they are now, the record says.
         """
         known = self._known
-        if known is None:
+        if known is None or known.triggers is None:
             return None
         with self._lock:
             found = [ids[: bisect_left(ids, below)] for kind, ids in known.triggers.items() if kind in triggers]
-            untold = [run for run in self._untold if run < below and run not in known.recent]
+            untold = sorted(run for run in known.untold if run < below)
         return merge(*(reversed(ids) for ids in (*found, untold)), reverse=True)
 
     def end_of_creation(self, connection: Connection, *, moment: datetime) -> int | None:
@@ -226,15 +236,20 @@ class Outline:
         self._lock = Lock()
 
     def look(self, connection: Connection) -> None:
-        """Look at every run: some seconds for a million. Before it has been called, nothing is known."""
-        ((newest, latest, stray),) = connection.rows(_ALL_TIMES)
-        known = _Known(newest or 0, latest or datetime.min.replace(tzinfo=UTC), stray or timedelta())
-        for job in connection.rows(_ALL_JOBS):
-            known.add_job(job.pipeline_name, pipeline_id=job.pipeline_id)
-        for told in connection.rows(_ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
-            known.triggers[told.trigger] = ids = array("q", bytes(told.ids))
-            ids.byteswap()  # Postgres sends the highest byte first
-        known.recent = {run.id for run in connection.rows(_RECENT, {"after": known.newest - _OVERLAP})}
+        """Look at every run: some seconds for a million, most of them for the triggers, which are known last.
+
+        Before it has been called, nothing is known.
+        """
+        with connection.snapshot():
+            known = _first_look(connection)
+            with self._lock:
+                self._known = replace(
+                    known, recent=set(known.recent), untold=set(known.untold)
+                )  # which learns of new runs
+            known.triggers = {}
+            for told in connection.rows(_ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
+                known.triggers[told.trigger] = ids = array("q", bytes(told.ids))
+                ids.byteswap()  # Postgres sends the highest byte first
         with self._lock:
             self._known = known
 
@@ -245,21 +260,36 @@ class Outline:
     def fresh_view(self, connection: Connection) -> View:
         """Return what is known after a look at the runs that are new in the reader's snapshot."""
         known = self._known
-        untold: list[int] = []
         while known is not None:
             visible = _visible(connection, known)
-            fresh = [run.id for run in visible if run.id not in known.recent]
-            found = connection.rows(_THESE, {"ids": fresh}) if fresh else ()
+            with self._lock:
+                fresh = {run.id for run in visible} - known.recent | known.untold
+            found = connection.rows(_THESE, {"ids": sorted(fresh)}) if fresh else ()
             seen = [run for run in found if run.told]
-            untold = [run.id for run in found if not run.told]
             with self._lock:
                 known.see(seen)
-                for run in found:
-                    if not run.told:
-                        known.expect(run)
+                known.wait_for([run for run in found if not run.told], of=fresh)
             if not seen or len(visible) < _AT_ONCE:
                 break
-        return View(known, halvings=self._halvings, lock=self._lock, untold=untold)
+        return View(known, halvings=self._halvings, lock=self._lock)
+
+
+def _add(run: int, *, to: "array[int]") -> None:
+    """Add an id in its place, once: two readers may have seen the same run."""
+    place = bisect_left(to, run)
+    if to[place : place + 1] != array("q", [run]):
+        to.insert(place, run)
+
+
+def _first_look(connection: Connection) -> _Known:
+    """Return what a look at all runs tells, but for their triggers."""
+    ((newest, latest, stray),) = connection.rows(_ALL_TIMES)
+    known = _Known(newest or 0, latest or datetime.min.replace(tzinfo=UTC), stray or timedelta())
+    for job in connection.rows(_ALL_JOBS):
+        known.add_job(job.pipeline_name, pipeline_id=job.pipeline_id)
+    known.recent = {run.id for run in connection.rows(_RECENT, {"after": known.newest - _OVERLAP})}
+    known.untold = {run.id for run in connection.rows(_UNTOLD)}
+    return known
 
 
 def _visible(connection: Connection, known: _Known) -> list[Row]:
