@@ -11,10 +11,10 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event, Thread
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, EventLogEntry
 
 from api_adapter.control.code_location import DagsterConnection
 from api_adapter.control.dagster_api import (
@@ -36,6 +36,7 @@ _LONGEST_PAUSE_SECONDS = 10.0
 _ANSWER_SECONDS = 2
 
 _WITHOUT_WORKER = ("NOT_STARTED", "QUEUED")
+_ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
 
 @dataclass(slots=True)
@@ -148,6 +149,10 @@ class Reconciler:
                 instance.report_run_canceled(run, message="The run was canceled before it was queued.")
             case DagsterRunStatus.QUEUED:
                 instance.run_coordinator.cancel_run(run_id)
+            case DagsterRunStatus.CANCELING if (end := _end_in_log(instance, run_id)) is not None:
+                # Dagster marks a run without looking whether it has ended meanwhile: for good, since nothing follows.
+                ended_at = datetime.fromtimestamp(end.timestamp, UTC)
+                instance.handle_run_event(run_id, end.get_dagster_event(), ended_at)
             case DagsterRunStatus.STARTED | DagsterRunStatus.CANCELING:
                 self._stop(instance, run)
                 self._pauses.setdefault(run_id, _Pause()).lengthen()
@@ -170,6 +175,12 @@ class Reconciler:
 def drives_intents(instance: DagsterInstance) -> bool:
     """Tell whether the launcher brings intents to their end by itself."""
     return bool(getattr(instance.run_launcher, "drives_intents", False))
+
+
+def _end_in_log(instance: DagsterInstance, run_id: str) -> EventLogEntry | None:
+    """Return the event with which a run has ended; None while it goes on."""
+    found = instance.get_records_for_run(run_id, of_type=_ENDS, limit=1, ascending=False).records
+    return found[0].event_log_entry if found else None
 
 
 def _server_of(run: DagsterRun) -> DagsterGrpcClient | None:

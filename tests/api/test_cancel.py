@@ -88,10 +88,37 @@ def test_who_asks_again_gets_the_same_answer(
     run = instance.get_run_by_id(dagster_id)
     assert run is not None
     assert run.tags[tags.CANCEL_OF] == dagster_id
+    if status is DagsterRunStatus.STARTED:  # it is marked as being canceled, which must not come after its end
+        wait_until(lambda: _dagster_status(instance, dagster_id) is DagsterRunStatus.CANCELING, seconds=30)
     instance.report_run_canceled(run)
+    wait_until(lambda: status_of(client, run_id) == "canceled", seconds=30)
     again = client.request(method, f"/api/runs/{run_id}{path}")
     assert (again.status_code, again.json()["status"]) == (200, "canceled")
     assert client.get(f"/api/runs/{run_id}").json()["cancelRequestedAt"] == told["cancelRequestedAt"]
+
+
+def _dagster_status(instance: DagsterInstance, dagster_id: str) -> DagsterRunStatus | None:
+    run = instance.get_run_by_id(dagster_id)
+    return None if run is None else run.status
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "canceled"])
+def test_an_end_that_was_overtaken_stands(
+    end: str, client: httpx.Client, database_url: str, instance: DagsterInstance
+) -> None:
+    """Dagster marks a run as being canceled that has ended a moment before; it ended as it did, and then."""
+    dagster_id = make_run(instance, status=DagsterRunStatus.STARTED).run_id
+    run_id = encode_run_id(dagster_id)
+    run = instance.get_run_by_id(dagster_id)
+    assert run is not None
+    event = {"succeeded": "PIPELINE_SUCCESS", "failed": "PIPELINE_FAILURE", "canceled": "PIPELINE_CANCELED"}[end]
+    instance.report_dagster_event(DagsterEvent(event_type_value=event, job_name=run.job_name), run_id=dagster_id)
+    ended_at = client.get(f"/api/runs/{run_id}").json()["finishedAt"]
+    instance.report_run_canceling(run)
+    assert status_of(client, run_id) == "running"
+    intend(database_url, run_id)
+    wait_until(lambda: status_of(client, run_id) == end, seconds=30)
+    assert client.get(f"/api/runs/{run_id}").json()["finishedAt"] == ended_at
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE])
