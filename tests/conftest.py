@@ -31,8 +31,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
-# Where tests that need Postgres also start the API, its commands or several of Dagster's parts.
-_ROOMS_WITH_SERVERS = frozenset({"api", "benchmarks", "chaos", "commands", "notifier", "run_host"})
 # The longest files, which begin first: one that began last would keep a single process waiting for it.
 _LONGEST_FIRST = (
     "test_stack.py",
@@ -74,8 +72,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start servers, so that the quick part stays quick, and put those first that work longest."""
     for item in items:
-        needs_postgres = "postgres_server" in getattr(item, "fixturenames", ())
-        if needs_postgres and item.path.parent.name in _ROOMS_WITH_SERVERS:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stack)
     places = {name: place for place, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))

@@ -99,6 +99,7 @@ def test_the_code_server_publishes_the_folder(folder: Path, monkeypatch: pytest.
     assert preset["ops"]["in_"]["config"]["expression"] == "a > 1"
 
 
+@pytest.mark.stack
 def test_importing_the_definitions_reads_nothing(tmp_path: Path) -> None:
     """The folder is read when Dagster asks, not on import."""
     code = (

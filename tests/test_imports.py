@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 import api_adapter
 import planasonix_orchestrator
+
+pytestmark = pytest.mark.stack
 
 LOWER_ROOMS = ("contract", "graph", "engine", "nodes", "compiler", "notifier")
 LIGHT = (

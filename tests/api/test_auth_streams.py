@@ -145,6 +145,7 @@ def test_a_stream_that_never_begins_gives_its_place_back(api: httpx.Client, data
             assert answer.status_code == 404
 
 
+@pytest.mark.stack
 def test_who_reads_nothing_keeps_no_stream_beyond_his_credential() -> None:
     """A stream that waits for its reader, and so can't look at its lease, is cut soon after that has ended."""
     released: list[StreamLease] = []

@@ -315,6 +315,7 @@ def test_a_key_server_that_sends_without_end_is_given_up() -> None:
             keys.find("any", algorithm="ES256")
 
 
+@pytest.mark.stack
 def test_those_who_wait_for_a_key_server_that_dawdles_wait_only_so_long(issuer: Issuer) -> None:
     """While one request fetches the keys, others with unknown ids are told to come back."""
     begun, over = Event(), Event()

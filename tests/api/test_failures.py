@@ -422,6 +422,7 @@ def test_a_database_that_goes_away_and_comes_back(tmp_path: Path, postgres_url: 
         assert client.get("/api/runs").status_code == 200
 
 
+@pytest.mark.stack
 def test_a_server_that_stops_and_starts_again(tmp_path: Path) -> None:
     """503 while Postgres is stopped, the process alive; back in service by itself within 2 s of its return, twice."""
     server = EmbeddedPostgres(tmp_path / POSTGRES_FOLDER)

@@ -118,6 +118,7 @@ def test_a_failure_leaves_the_old_file(bench: Workbench, node_type: Any, config:
     assert names(path.parent) == [path.name]
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize(("node_type", "config"), [FILES[0], FILES[2]], ids=ids)
 def test_a_killed_run_leaves_the_old_file(bench: Workbench, node_type: Any, config: Mapping[str, str]) -> None:
     """After SIGKILL in the middle the file is as it was; the next write removes what was left behind."""

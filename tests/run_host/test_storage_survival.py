@@ -37,6 +37,8 @@ from tests.api.waiting import wait_until
 from tests.conftest import superuser
 from tests.run_host.storing import event_of, kinds_of, line_of, make_run, rows_of, status_of, write_home
 
+pytestmark = pytest.mark.stack
+
 TYPE = DagsterEventType
 
 # Says what a fork would copy, then forks the workers that each line asks for, and tells what each says.

@@ -16,6 +16,8 @@ from planasonix_orchestrator.runtime.errors import PostgresError
 from planasonix_orchestrator.runtime.leftovers import STACK_VARIABLE, end_leftovers
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.stack
+
 # It starts a server in a guarded folder, says so, and waits to be killed.
 OWNER = """
 import sys, time

@@ -20,6 +20,8 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from planasonix_orchestrator.runtime.set_clock import Setbacks, has_looked_ahead
 
+pytestmark = pytest.mark.stack
+
 HOUR = 3600.0
 
 

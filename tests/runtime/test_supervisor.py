@@ -18,6 +18,8 @@ from planasonix_orchestrator.runtime.leftovers import STACK_VARIABLE
 from planasonix_orchestrator.runtime.parts import Part
 from planasonix_orchestrator.runtime.supervisor import Pace, Supervisor
 
+pytestmark = pytest.mark.stack
+
 QUICK = Pace(
     process=0.01,
     probe_starting=0.01,
