@@ -23,7 +23,7 @@ from tests.runtime.stack import PLANASONIX, Stack, wait_until
 
 SECONDS_TO_SETTLE = 60.0
 _SECONDS_TO_BE_WELL = 90.0
-_FAULTS_IN_BURST = (20, 36)
+FAULTS_IN_BURST = (20, 36)
 _SECONDS_BETWEEN_FAULTS = (0.05, 1.0)
 _LONGEST_BURST = 40.0
 _GRACE_SECONDS = 3
@@ -59,6 +59,7 @@ def play(
     seed: int,
     seconds: float,
     seconds_to_settle: float = SECONDS_TO_SETTLE,
+    faults_in_burst: tuple[int, int] = FAULTS_IN_BURST,
     clock: Clock | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> History:
@@ -80,7 +81,7 @@ def play(
             while number == 0 or time.monotonic() - began < seconds:
                 number += 1
                 callers.resume()
-                _burst(saboteur, chance, history)
+                _burst(saboteur, history, faults=chance.randint(*faults_in_burst), chance=chance)
                 callers.pause()
                 if not _settle(stack, history, seconds=seconds_to_settle):
                     break
@@ -127,9 +128,8 @@ def _check_clock(saboteur: Saboteur, clock: Clock) -> None:
     clock.set(0)
 
 
-def _burst(saboteur: Saboteur, chance: random.Random, history: History) -> None:
-    missing = chance.randint(*_FAULTS_IN_BURST)
-    began = time.monotonic()
+def _burst(saboteur: Saboteur, history: History, *, faults: int, chance: random.Random) -> None:
+    missing, began = faults, time.monotonic()
     while missing and time.monotonic() - began < _LONGEST_BURST:
         time.sleep(chance.uniform(*_SECONDS_BETWEEN_FAULTS))
         fault = saboteur.choose()
