@@ -170,7 +170,7 @@ def read_log(
 ) -> LogPage | None:
     """Return at most `limit` lines after a position, None if there is no such run.
 
-    `head` is what was read before; a log that was complete by then takes one statement.
+    `head` is what was read before; of a log that was complete by then only the lines are read.
     """
     page = head and _complete_page(connection, head, after=after, filter_by=filter_by, limit=limit)
     if page:
