@@ -71,7 +71,7 @@ SELECT id, pipeline_name, {_CREATED} AS created, {PIPELINE_OF_RUN} AS pipeline_i
        {TRIGGER_OF_RUN} AS trigger, {_TOLD} AS told
 FROM runs WHERE id = ANY(%(ids)s) ORDER BY id"""
 _RECENT = f"SELECT id FROM runs WHERE id > %(after)s AND {_TOLD}"
-_UNTOLD = f"SELECT id FROM runs WHERE NOT {_TOLD}"
+_UNTOLD = f"SELECT id FROM runs WHERE id > %(after)s AND NOT {_TOLD}"
 
 # Halves the range of ids until it is small. `lo` is always a run that was created before the moment, or no run; the
 # first run from `hi` on is always one that was not.
@@ -288,7 +288,8 @@ def _first_look(connection: Connection) -> _Known:
     for job in connection.rows(_ALL_JOBS):
         known.add_job(job.pipeline_name, pipeline_id=job.pipeline_id)
     known.recent = {run.id for run in connection.rows(_RECENT, {"after": known.newest - _OVERLAP})}
-    known.untold = {run.id for run in connection.rows(_UNTOLD)}
+    # Of the last ten seconds, so that they are among the newest.
+    known.untold = {run.id for run in connection.rows(_UNTOLD, {"after": known.newest - _AT_ONCE})}
     return known
 
 
