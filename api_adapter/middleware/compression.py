@@ -20,7 +20,7 @@ def compression() -> Middleware:
 
 
 class _Compression(GZipMiddleware):
-    """Starlette's, which goes on to read what an answer is when nobody has asked to have it compressed."""
+    """Starlette's, left out where nobody has asked for it: it would look into each answer all the same."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and compress its answer if the caller accepts that."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice, starmap
 from typing import Any
 
@@ -172,14 +173,13 @@ def read_log(
 
     `head` is what was read before; of a log that was complete by then only the lines are read.
     """
-    page = head and _complete_page(connection, head, after=after, filter_by=filter_by, limit=limit)
-    if page:
+    complete_page = partial(_complete_page, connection, after=after, filter_by=filter_by, limit=limit)
+    if head is not None and (page := complete_page(head)):
         return page
     head = read_log_head(connection, run_id=run_id)
     if head is None:
         return None
-    page = _complete_page(connection, head, after=after, filter_by=filter_by, limit=limit)
-    if page:
+    if page := complete_page(head):
         return page
     with connection.snapshot():
         # It asks which steps are the node's: an earlier answer would lack the lines of one that begins now.

@@ -242,10 +242,8 @@ class Outline:
         """
         with connection.snapshot():
             known = _first_look(connection)
-            with self._lock:
-                self._known = replace(
-                    known, recent=set(known.recent), untold=set(known.untold)
-                )  # which learns of new runs
+            with self._lock:  # what is known for now learns of new runs, which the rest of the look does not see
+                self._known = replace(known, recent=set(known.recent), untold=set(known.untold))
             known.triggers = {}
             for told in connection.rows(_ALL_TRIGGERS, {"keys": list(TRIGGER_KEYS)}):
                 known.triggers[told.trigger] = ids = array("q", bytes(told.ids))

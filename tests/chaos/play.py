@@ -23,7 +23,7 @@ from tests.runtime.stack import PLANASONIX, Stack, wait_until
 
 SECONDS_TO_SETTLE = 60.0
 _SECONDS_TO_BE_WELL = 90.0
-FAULTS_IN_BURST = (20, 36)
+_FAULTS_IN_BURST = (20, 36)
 _SECONDS_BETWEEN_FAULTS = (0.05, 1.0)
 _LONGEST_BURST = 40.0
 _GRACE_SECONDS = 3
@@ -59,7 +59,7 @@ def play(
     seed: int,
     seconds: float,
     seconds_to_settle: float = SECONDS_TO_SETTLE,
-    faults_in_burst: tuple[int, int] = FAULTS_IN_BURST,
+    faults_in_burst: tuple[int, int] = _FAULTS_IN_BURST,
     clock: Clock | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> History:
