@@ -454,16 +454,3 @@ def test_a_node_that_is_built_for_another_runs_once(start: Start, tmp_path: Path
 def test_an_executor_is_named(choice: ExecutorType, name: str, tmp_path: Path) -> None:
     """Each choice that a document has is an executor."""
     assert build_executor(choice, settings=settings_of(tmp_path), max_parallel_nodes=3).name == name
-
-
-def test_a_node_costs_little_more_than_under_dagsters_own_executor(start: Start) -> None:
-    """CPU of the process for each trivial node, with storing its events, is no more than a tenth above, and 2 ms."""
-    nodes = [node("n0", "source.numbers"), *(node(f"n{i}", "keep", expression="n > 0") for i in range(1, 15))]
-    edges = [(f"n{i}", f"n{i + 1}") for i in range(14)]
-    costs: dict[str, list[float]] = {"threads": [], "in_process": []}
-    for type_ in 2 * list(costs):
-        run = start(document(nodes, *edges, name=type_, executor={"type": type_}))
-        began = time.process_time()
-        run.finish()
-        costs[type_].append((time.process_time() - began) / len(nodes))
-    assert min(costs["threads"]) < 1.1 * min(costs["in_process"]) + 0.002
