@@ -6,12 +6,13 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg2
 import pytest
 
-from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, guarded
+from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE, guarded
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
 
 
@@ -98,17 +99,24 @@ class _ForgetfulPostgres(EmbeddedPostgres):
         return (*super().command, "-c", "fsync=off", "-c", "full_page_writes=off")
 
 
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real, embedded Postgres: one for each pytest process, gone when that process is, however it ends."""
+@pytest.fixture(scope="session", autouse=True)
+def guarded_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder by which a guard knows all that this pytest process starts, and ends it with it, however that ends."""
     folder = tmp_path_factory.mktemp("server")
-    server = _ForgetfulPostgres(folder / POSTGRES_FOLDER)
-    with guarded(folder):
-        server.start(log=folder / "postgres.log")
-        try:
-            yield server.url()
-        finally:
-            server.stop()
+    with guarded(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STACK_VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(guarded_folder: Path) -> Iterator[str]:
+    """The URL of a real, embedded Postgres: one for each pytest process."""
+    server = _ForgetfulPostgres(guarded_folder / POSTGRES_FOLDER)
+    server.start(log=guarded_folder / "postgres.log")
+    try:
+        yield server.url()
+    finally:
+        server.stop()
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tests.run_host.moments import stopped
 pytestmark = pytest.mark.stack
 
 GRACE_SECONDS = 4.0
+SECONDS_AT_MOST = 30.0  # on any machine: left alone, the work would take ten minutes
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_work_that_can_not_be_interrupted_is_killed(host: Hosted, kind: str) -> 
     assert host.processes_of(pid)
     assert host.until(run_id) == "CANCELED"
     assert not host.processes_of(pid)
-    assert GRACE_SECONDS <= time.monotonic() - asked < GRACE_SECONDS + 5
+    assert GRACE_SECONDS <= time.monotonic() - asked < SECONDS_AT_MOST
     assert host.notes(run_id) == ["began"]
 
 
@@ -159,7 +160,7 @@ def test_a_killed_worker_fails_its_run(host: Hosted) -> None:
     """A run whose process is killed fails at once, and says so."""
     run_id, pid = begin(host, "sleep")
     os.kill(pid, signal.SIGKILL)
-    assert host.until(run_id, seconds=5) == "FAILURE"
+    assert host.until(run_id, seconds=SECONDS_AT_MOST) == "FAILURE"
     assert "was killed by SIGKILL" in host.story(run_id)
 
 
