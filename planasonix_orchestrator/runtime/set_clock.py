@@ -45,11 +45,10 @@ def has_looked_ahead(state: InstigatorState) -> bool:
 
 def end_when_set_back() -> None:
     """Have this process end, so that the supervisor starts another one, once its clock is set back."""
-    threading.Thread(target=_watch, name="set-clock", daemon=True).start()
+    threading.Thread(target=_watch, args=(Setbacks(),), name="set-clock", daemon=True).start()
 
 
-def _watch() -> None:
-    setbacks = Setbacks()
+def _watch(setbacks: Setbacks) -> None:
     while (seconds := setbacks.seconds()) < _SECONDS_THAT_MATTER:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     logger.warning("the clock was set back by %.0f s: starting anew, as all here would wait for as long", seconds)

@@ -66,10 +66,7 @@ def test_the_daemon_ends_when_its_clock_is_set_back() -> None:
         "set_clock.Setbacks.__init__.__kwdefaults__['wall'] = lambda: real() - ahead\n"
         "ahead = 0\n"
         "set_clock.end_when_set_back()\n"
-        "time.sleep(0.5)\n"
         "ahead = 3600\n"
-        "time.sleep(20)\n"
+        "time.sleep(600)\n"
     )
-    began = time.monotonic()
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 42
-    assert time.monotonic() - began < 20
