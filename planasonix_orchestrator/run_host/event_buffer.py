@@ -20,9 +20,9 @@ class Batch(Generic[EntryT]):
 class EventBuffer(Generic[EntryT]):
     """Hands batches to `write`: `delay` seconds after their first entry at the latest, or when `most` entries wait.
 
-    A batch that could not be written is tried again before any later one; those who wait for it get the error. Writing
-    in a thread of its own keeps it whole: an interrupt of the run reaches the main thread only. The thread starts with
-    the first entry, so until then, and after `close`, the process can be forked.
+    A batch that could not be written is tried again before any later one; those who wait get the error of an attempt
+    that has begun since. Writing in a thread of its own keeps it whole: an interrupt of the run reaches the main thread
+    only. The thread starts with the first entry, so until then, and after `close`, the process can be forked.
     """
 
     def __init__(self, write: Callable[[Batch[EntryT]], None], *, delay: float = 0.1, most: int = 500) -> None:
@@ -37,7 +37,7 @@ class EventBuffer(Generic[EntryT]):
         self._due = 0.0
         # Entries are counted as they come: somebody waits for all up to the wanted one.
         self._added = self._wanted = self._written = 0
-        self._attempts = 0
+        self._begun = self._ended = 0  # attempts to write
         self._error: BaseException | None = None
 
     def add(self, entry: EntryT, *, wait: bool = False) -> None:
@@ -80,8 +80,10 @@ class EventBuffer(Generic[EntryT]):
     def _await(self, position: int) -> None:
         self._wanted = position
         self._changed.notify_all()
-        before = self._attempts
-        self._changed.wait_for(lambda: self._written >= position or (self._error and self._attempts > before))
+        before = self._begun
+        self._changed.wait_for(
+            lambda: self._written >= position or (self._error and (self._ended > before or self._thread is None))
+        )
         if self._written < position and self._error is not None:
             raise self._error
 
@@ -100,11 +102,13 @@ class EventBuffer(Generic[EntryT]):
             while not self._is_time():
                 if self._closing:
                     self._thread = None
+                    self._changed.notify_all()
                     return None
                 is_idle = self._batch is None and not self._waiting
                 self._changed.wait(None if is_idle else max(0.0, self._due - time.monotonic()))
             if self._batch is None:
                 self._batch, self._waiting = Batch(self._waiting), []
+            self._begun += 1
             return self._batch
 
     def _is_time(self) -> bool:
@@ -116,7 +120,7 @@ class EventBuffer(Generic[EntryT]):
 
     def _settle(self, batch: Batch[EntryT], *, error: BaseException | None) -> None:
         with self._changed:
-            self._attempts += 1
+            self._ended += 1
             self._error = error
             if error is None:
                 self._written += len(batch.entries)
