@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg2
@@ -14,6 +15,9 @@ import pytest
 
 from planasonix_orchestrator.runtime.leftovers import POSTGRES_FOLDER, STACK_VARIABLE, guarded
 from planasonix_orchestrator.runtime.postgres import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -130,17 +134,27 @@ def database(server: str, *, like: str = "template1") -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@contextmanager
+def open_instance(home: Path) -> Iterator["DagsterInstance"]:
+    """The instance of a Dagster home. It keeps its connections, as ours do: opening them takes long."""
+    from dagster import DagsterInstance  # not where a test needs nothing of it
+
+    with DagsterInstance.from_config(str(home)) as instance:
+        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        yield instance
+
+
 @pytest.fixture(scope="session")
 def dagster_tables(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with Dagster's tables, as Dagster makes them: copying them is ten times as fast."""
-    from dagster import DagsterInstance  # not where a test needs nothing of it
+    from dagster import DagsterInstance
 
     home, name = tmp_path_factory.mktemp("tables"), "dagster_tables"
     with superuser(postgres_server) as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
     storage = {"postgres": {"postgres_url": postgres_server.replace("/postgres?", f"/{name}?")}}
     (home / "dagster.yaml").write_text(json.dumps({"storage": storage, "telemetry": {"enabled": False}}))
-    with DagsterInstance.from_config(str(home)) as instance:
+    with DagsterInstance.from_config(str(home)) as instance:  # nobody may be connected to what is copied
         assert instance.get_runs_count() == 0
     return name
 

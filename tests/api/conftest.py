@@ -22,7 +22,7 @@ from api_adapter.settings import ApiSettings
 from api_adapter.storage import Storage, open_storage
 from tests.api.serving import serve
 from tests.api.waiting import wait_until
-from tests.conftest import database
+from tests.conftest import database, open_instance
 
 # Tests send more requests, and more wrong credentials, than a client should.
 MANY = "1000000000/day"
@@ -42,7 +42,7 @@ OUR_QUEUE = "{module: planasonix_orchestrator.run_host.queue, class: RunQueue}"
 def dagster_home(folder: Path, *, url: str, coordinator: str = DAGSTERS_QUEUE) -> Iterator[DagsterInstance]:
     """An instance whose record is in the database at `url` and whose home is `folder`."""
     (folder / "dagster.yaml").write_text(_DAGSTER_YAML.format(url=url, coordinator=coordinator))
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(folder) as instance:
         yield instance
 
 

@@ -25,7 +25,7 @@ from tests.api.conftest import serving
 from tests.api.credentials import bearer, make_key
 from tests.api.making import make_run
 from tests.api.waiting import wait_until
-from tests.conftest import superuser
+from tests.conftest import open_instance, superuser
 
 pytestmark = pytest.mark.stack
 
@@ -222,7 +222,7 @@ def watched_instance(folder: Path, *, database_url: str, drives_intents: bool) -
         f" config: {{drives_intents: {str(drives_intents).lower()}}}}}\n"
         "telemetry: {enabled: false}\n"
     )
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(folder) as instance:
         yield instance
 
 

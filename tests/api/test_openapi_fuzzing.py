@@ -93,6 +93,6 @@ def test_no_request_is_answered_otherwise_than_declared(alive: httpx.Client, tmp
 @pytest.mark.stack
 def test_strangers_are_answered_as_declared_too(alive: httpx.Client, tmp_path: Path) -> None:
     """Without a valid key every closed route answers 401 (or 429 after too many failures), whatever else is wrong."""
-    number, report = fuzz(alive, folder=tmp_path, key="plnx_live_unknown", examples=5, phases="coverage,fuzzing")
+    number, report = fuzz(alive, folder=tmp_path, key="plnx_live_unknown", examples=1, phases="coverage")
     assert not report, report
-    assert number >= 300
+    assert number >= 1000

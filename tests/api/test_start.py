@@ -23,7 +23,7 @@ from planasonix_orchestrator.contract.resolution import environment_named
 from planasonix_orchestrator.contract.starting import run_id_of_key
 from tests.api.conftest import dagster_home, serving
 from tests.api.waiting import wait_until
-from tests.conftest import superuser
+from tests.conftest import open_instance, superuser
 
 pytestmark = pytest.mark.stack
 
@@ -255,7 +255,7 @@ def home_with_coordinator(folder: Path, *, url: str) -> Iterator[DagsterInstance
         text = (folder / "dagster.yaml").read_text()
         text = text.replace("dagster._core.run_coordinator", "tests.api.launchers")
         (folder / "dagster.yaml").write_text(text.replace("QueuedRunCoordinator", "OtherCoordinator"))
-    with DagsterInstance.from_config(str(folder)) as instance:
+    with open_instance(folder) as instance:
         yield instance
 
 

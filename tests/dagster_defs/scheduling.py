@@ -24,6 +24,7 @@ from sqlalchemy import text
 
 from planasonix_orchestrator.contract.metadata import CODE_LOCATION_NAME
 from planasonix_orchestrator.contract.names import encode_name
+from tests.conftest import open_instance
 
 _DAGSTER_YAML = """
 storage: {postgres: {postgres_url: {env: PLANASONIX_POSTGRES_URL}}}
@@ -155,8 +156,7 @@ def opened_scheduler(folder: Path, *, postgres_url: str) -> Iterator[Scheduler]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANASONIX_POSTGRES_URL", postgres_url)
         patch.setenv("DAGSTER_HOME", str(home))
-        with DagsterInstance.from_config(str(home)) as instance:
-            instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        with open_instance(home) as instance:
             scheduler = Scheduler(instance, folder)
             try:
                 yield scheduler

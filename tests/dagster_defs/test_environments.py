@@ -23,6 +23,7 @@ from planasonix_orchestrator.contract.tags import ENVIRONMENT_ID
 from planasonix_orchestrator.dagster_defs.repository import build_job_of_document, load_repository
 from planasonix_orchestrator.errors import InvalidDocumentError
 from planasonix_orchestrator.settings import PIPELINES_VARIABLE, STATE_VARIABLE
+from tests.conftest import open_instance
 from tests.dagster_defs.pipelines import (
     Document,
     causes_of,
@@ -248,7 +249,7 @@ def instance(tmp_path: Path, dagster_url: str, monkeypatch: pytest.MonkeyPatch) 
     (home / "dagster.yaml").write_text(json.dumps(config))
     monkeypatch.setenv("SOME_POSTGRES_URL", dagster_url)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    with DagsterInstance.from_config(str(home)) as instance:
+    with open_instance(home) as instance:
         yield instance
 
 

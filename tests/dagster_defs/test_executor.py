@@ -24,7 +24,7 @@ from planasonix_orchestrator.dagster_defs.executor import build_executor
 from planasonix_orchestrator.engine.relation import Relation
 from planasonix_orchestrator.nodes.base import NodeContext, Source
 from planasonix_orchestrator.nodes.destinations.csv import CsvDestination
-from tests.conftest import database
+from tests.conftest import database, open_instance
 from tests.dagster_defs.nodes import NoConfig, NumbersConfig, build_catalog
 from tests.dagster_defs.pipelines import Document, causes_of, document, job_of, node, settings_of
 
@@ -68,8 +68,7 @@ def instance(
     home = tmp_path_factory.mktemp("home")
     with database(postgres_server, like=dagster_tables) as url:
         (home / "dagster.yaml").write_text(json.dumps({"storage": {"postgres": {"postgres_url": url}}}))
-        with DagsterInstance.from_config(str(home)) as instance:
-            instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
+        with open_instance(home) as instance:
             yield instance
 
 

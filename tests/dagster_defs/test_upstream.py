@@ -25,7 +25,7 @@ from dagster import (
 from planasonix_orchestrator.contract import tags
 from planasonix_orchestrator.contract.upstream import UpstreamCursor
 from planasonix_orchestrator.dagster_defs.sensors import upstream
-from tests.conftest import database
+from tests.conftest import database, open_instance
 from tests.dagster_defs.pipelines import document, node
 from tests.dagster_defs.test_repository import repository_of
 
@@ -92,7 +92,7 @@ def record(postgres_server: str, dagster_tables: str, tmp_path_factory: pytest.T
         (home / "dagster.yaml").write_text(
             f'storage: {{postgres: {{postgres_url: "{url}"}}}}\ntelemetry: {{enabled: false}}'
         )
-        with DagsterInstance.from_config(str(home)) as instance:
+        with open_instance(home) as instance:
             yield Record(instance, url)
 
 

@@ -126,7 +126,6 @@ def world_at(folder: Path, *, url: str) -> Iterator[World]:
     home = folder / "home"
     home.mkdir()
     with dagster_home(home, url=url) as instance, receiving() as receiver:
-        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=5)
         world = World(folder, url=url, instance=instance, receiver=receiver)
         try:
             yield world

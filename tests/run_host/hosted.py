@@ -23,6 +23,7 @@ from planasonix_orchestrator.dagster_defs.repository import build_job_of_documen
 from planasonix_orchestrator.run_host.dagster_api import DagsterEvent, LaunchRunContext, SubmitRunContext
 from planasonix_orchestrator.run_host.intents import intend
 from planasonix_orchestrator.settings import Settings
+from tests.conftest import open_instance
 
 PLUGIN = Path(__file__).parent / "plugin"
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -172,7 +173,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: Callable[
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds:g} s:\n{what()}"
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 @contextmanager
@@ -204,8 +205,7 @@ def opened_instance(settings: Settings) -> Iterator[DagsterInstance]:
     """The instance that the stack's dagster.yaml describes, with pooled connections."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANASONIX_POSTGRES_URL", str(settings.postgres_url))
-        with DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-            instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        with open_instance(settings.dagster_home) as instance:
             yield instance
 
 

@@ -137,4 +137,4 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60, what: Call
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen in time: {what()}"
-        time.sleep(0.05)
+        time.sleep(0.1)
