@@ -43,6 +43,8 @@ class Database:
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
+            # All others may be lost, too. SQLAlchemy knows them by the time of day, which somebody may have set back.
+            self._engine.dispose()
             with self._engine.begin() as connection:
                 return work(connection)
 

@@ -51,6 +51,7 @@ class Database:
         try:
             return self._execute(statement, parameters)
         except _StaleError:
+            self._engine.dispose()  # all connections are in doubt; SQLAlchemy knows old ones by the time of day only
             return self._execute(statement, parameters)
 
     def fetch(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
