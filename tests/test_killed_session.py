@@ -29,6 +29,7 @@ def test_a_killed_session_leaves_no_process(tmp_path: Path) -> None:
     (tmp_path / "test_killed.py").write_text(TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "test_killed.py"]
+    command += ["--basetemp", str(tmp_path / "temporary")]  # which nobody would remove
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as session:
         wait_until((tmp_path / "pid").exists, what=lambda: session.poll())
